@@ -1,0 +1,43 @@
+"""How a recurrence is executed. `lax.scan` always works; faster engines plug in here.
+
+A recurrent layer describes itself to an engine by three methods:
+
+    packed = layer.pack()                      # once per call, never per step
+    z = layer.project(packed, x)               # everything that needs no state
+    state, signals = layer.cell(packed, z_t, state)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax import Array, lax
+
+
+def dot(a: Array, b: Array) -> Array:
+    """Matrix product in the full precision of its operands.
+
+    Accelerators otherwise round float32 factors to TF32 or bfloat16, which costs
+    three decimal digits and would break the equality with the original network.
+    """
+    return jax.numpy.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
+def unroll(
+    layer: Any, state: Any, x: Array, *, reverse: bool = False
+) -> tuple[Any, dict[str, Array]]:
+    """Run a recurrent layer over `x (time, features)`.
+
+    The input projection of all steps is one matrix product; only the recurrent one
+    is left inside the loop.
+
+    Returns:
+        the state after the last step, and every signal of the cell over time:
+        `{"h": (time, hidden), ...}`. What the caller does not use, XLA removes.
+    """
+    packed = layer.pack()
+    z = layer.project(packed, x)
+    return lax.scan(
+        lambda carry, z_t: layer.cell(packed, z_t, carry), state, z, reverse=reverse
+    )

@@ -1,0 +1,3 @@
+"""Layers without state: what each computes at prediction time."""
+
+from .base import Layer as Layer

@@ -1,0 +1,50 @@
+"""Frozen dataclasses that are JAX pytrees, and the shapes that flow between layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
+
+import jax
+
+T = TypeVar("T")
+
+
+def static(**kwargs: Any) -> Any:
+    """A field that belongs to the structure of the pytree, not to its arrays."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static,))
+def pytree(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen dataclass whose non-static fields are pytree children.
+
+    Equality is identity: comparing arrays has no single truth value.
+    """
+    cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    return jax.tree_util.register_dataclass(cls)
+
+
+class Shape(NamedTuple):
+    """What one layer hands to the next: `(time?, *space, channels)`.
+
+    Channels always come last. `time` says whether a time axis leads; its length
+    is only known when a sequence arrives.
+    """
+
+    time: bool
+    space: tuple[int, ...]
+    channels: int
+
+    @property
+    def features(self) -> int:
+        """Values per time step."""
+        size = self.channels
+        for length in self.space:
+            size *= length
+        return size
+
+    def __str__(self) -> str:
+        axes = ["time"] if self.time else []
+        axes += [str(length) for length in (*self.space, self.channels)]
+        return f"({', '.join(axes)})" if len(axes) > 1 else f"({axes[0]},)"

@@ -1,0 +1,387 @@
+"""The recurrent layers: their parameters, their equations, their states.
+
+Notation: C input features, H hidden units, T time steps; `*` is elementwise, `W x` a
+matrix product. One sequence is `(time, features)`; batches are `jax.vmap`. Parameters
+are split by gate; how they are packed for speed is nobody's business but the engine's.
+
+Sources: Hochreiter & Schmidhuber 1997, Gers & Schmidhuber 2000 (forget gate, peephole
+connections), Cho et al. 2014 (GRU); MathWorks reference pages nnet.cnn.layer.lstmlayer,
+.bilstmlayer, .grulayer, .lstmprojectedlayer, .gruprojectedlayer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from . import kernels
+from .activations import activation
+from .errors import InputError
+from .layers.base import Layer
+from .pytree import Shape, pytree, static
+
+STATE_ACTIVATIONS = ("tanh", "softsign", "relu")
+GATE_ACTIVATIONS = ("sigmoid", "hard-sigmoid")
+RESET_MODES = (
+    "after-multiplication",
+    "before-multiplication",
+    "recurrent-bias-after-multiplication",
+)
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries from step to step: output `h (H,)` and cell `c (H,)`."""
+
+    h: Array
+    c: Array
+
+
+class GRUState(NamedTuple):
+    """What a GRU carries from step to step: its output `h (H,)`."""
+
+    h: Array
+
+
+class BidirectionalState(NamedTuple):
+    """The states of the two directions, each starting at its own end."""
+
+    forward: Any
+    backward: Any
+
+
+@pytree
+class Gate:
+    """The parameters of one gate: `input_weights x + recurrent_weights h + bias`.
+
+    Shapes: `input_weights (H, C)`, `recurrent_weights (H, H)`, `bias (H,)`. In a
+    projected layer the second axes are the widths of the projections. A
+    `recurrent_bias (H,)` exists only in a GRU that resets after a biased product.
+    """
+
+    input_weights: Array
+    recurrent_weights: Array
+    bias: Array
+    recurrent_bias: Array | None = None
+
+
+@pytree
+class Peephole:
+    """Weights `(H,)` by which the gates see the cell: `i`, `f` the old, `o` the new."""
+
+    i: Array
+    f: Array
+    o: Array
+
+
+class Packed(NamedTuple):
+    """Gate-split parameters laid side by side, for the length of one call."""
+
+    input_weights: Array
+    recurrent_weights: Array
+    bias: Array
+    recurrent_bias: Array | None
+
+
+class Recurrent(Layer):
+    """A layer with a state: what `Network` and the engine ask of it."""
+
+    gates: tuple[str, ...]
+    signals: tuple[str, ...]
+    output_mode: str
+    input_projector: Array | None
+    output_projector: Array | None
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the number of hidden units."""
+        return getattr(self, self.gates[0]).bias.shape[-1]
+
+    @property
+    def input_size(self) -> int:
+        """C, the number of input features."""
+        if self.input_projector is not None:
+            return self.input_projector.shape[-2]
+        return getattr(self, self.gates[0]).input_weights.shape[-1]
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output."""
+        return self.hidden_size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Precision of the parameters, and so of the computation."""
+        return np.dtype(getattr(self, self.gates[0]).bias.dtype)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Shape of the output for one input `(time?, C)`."""
+        (x,) = inputs
+        if x.space:
+            raise InputError(
+                "a recurrent layer takes vectors, not images",
+                found=x,
+                expected=f"(time, {self.input_size})",
+                do="put a flatten layer before it",
+            )
+        if x.channels != self.input_size:
+            raise InputError(
+                "input width differs from the input weights",
+                found=x,
+                expected=f"(time, {self.input_size})",
+            )
+        return Shape(x.time and self.output_mode == "sequence", (), self.output_size)
+
+    def pack(self) -> Packed:
+        """Lay the gates side by side, in the order of `gates`."""
+        gates = [getattr(self, name) for name in self.gates]
+        recurrent_bias = None
+        if gates[0].recurrent_bias is not None:
+            recurrent_bias = jnp.concatenate([gate.recurrent_bias for gate in gates])
+        return Packed(
+            jnp.concatenate([gate.input_weights for gate in gates]),
+            jnp.concatenate([gate.recurrent_weights for gate in gates]),
+            jnp.concatenate([gate.bias for gate in gates]),
+            recurrent_bias,
+        )
+
+    def project(self, packed: Packed, x: Array) -> Array:
+        """`W x + b` for one step or all steps: the part that needs no state."""
+        if self.input_projector is not None:
+            x = kernels.dot(x, self.input_projector)
+        return kernels.dot(x, packed.input_weights.T) + packed.bias
+
+    def recur(self, weights: Array, h: Array) -> Array:
+        """`R h`, through the output projector where there is one."""
+        if self.output_projector is not None:
+            h = kernels.dot(h, self.output_projector)
+        return kernels.dot(weights, h)
+
+    def cell(self, packed: Packed, z: Array, state: Any) -> tuple[Any, dict]:
+        """One step from the projected input `z`: the new state and all signals."""
+        raise NotImplementedError
+
+    def init_state(self) -> Any:
+        """The zero state."""
+        raise NotImplementedError
+
+    def run(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:
+        """Run over a whole sequence `(time, C)`.
+
+        Returns:
+            the final state, the output (`(time, H)`, or `(H,)` in output mode
+            "last"), and the signals of every step by name.
+        """
+        state, signals = kernels.unroll(self, state, x)
+        h = signals["h"]
+        return state, h if self.output_mode == "sequence" else h[-1], signals
+
+    def step(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:
+        """Run one time step, `x (C,)`; the output is `(H,)` in every output mode."""
+        packed = self.pack()
+        state, signals = self.cell(packed, self.project(packed, x), state)
+        return state, signals["h"], signals
+
+
+@pytree
+class LSTM(Recurrent):
+    """Long short-term memory.
+
+        i = gate(W_i x + R_i h + b_i  [+ p_i * c])        input gate
+        f = gate(W_f x + R_f h + b_f  [+ p_f * c])        forget gate
+        g = state(W_g x + R_g h + b_g)                    cell candidate
+        c' = f * c + i * g
+        o = gate(W_o x + R_o h + b_o  [+ p_o * c'])       output gate
+        h' = o * state(c')
+
+    `state_activation` (tanh, softsign, relu) is used twice, on `g` and on `c'`;
+    `gate_activation` is sigmoid or hard-sigmoid. Brackets: only with a `peephole`.
+    With projectors, `x` is replaced by `Q_in' x` and `h` by `Q_out' h` inside the gates
+    (MATLAB's lstmProjectedLayer; not torch's `proj_size`): `input_projector (C, P_in)`,
+    `output_projector (H, P_out)`.
+    """
+
+    i: Gate
+    f: Gate
+    g: Gate
+    o: Gate
+    peephole: Peephole | None = None
+    input_projector: Array | None = None
+    output_projector: Array | None = None
+    state_activation: str = static(default="tanh")
+    gate_activation: str = static(default="sigmoid")
+    output_mode: str = static(default="sequence")
+
+    gates = ("i", "f", "g", "o")
+    signals = ("i", "f", "g", "o", "c", "h")
+
+    def cell(self, packed: Packed, z: Array, state: LSTMState) -> tuple[LSTMState, dict]:
+        """The equations above, from `z = W x + b`."""
+        gate = activation(self.gate_activation, GATE_ACTIVATIONS)
+        squash = activation(self.state_activation, STATE_ACTIVATIONS)
+        z = z + self.recur(packed.recurrent_weights, state.h)
+        z_i, z_f, z_g, z_o = jnp.split(z, 4)
+        if self.peephole is not None:
+            z_i = z_i + self.peephole.i * state.c
+            z_f = z_f + self.peephole.f * state.c
+        i, f, g = gate(z_i), gate(z_f), squash(z_g)
+        c = f * state.c + i * g
+        if self.peephole is not None:
+            z_o = z_o + self.peephole.o * c
+        o = gate(z_o)
+        h = o * squash(c)
+        return LSTMState(h, c), dict(i=i, f=f, g=g, o=o, c=c, h=h)
+
+    def init_state(self) -> LSTMState:
+        """`h = c = 0`."""
+        zero = np.zeros(self.hidden_size, self.dtype)
+        return LSTMState(zero, zero)
+
+    def describe(self) -> str:
+        """One phrase for the table of layers."""
+        return _describe(self, "peephole" if self.peephole is not None else "")
+
+
+@pytree
+class GRU(Recurrent):
+    """Gated recurrent unit, in the three forms that occur.
+
+        r = gate(W_r x + b_r + R_r h)                     reset gate
+        z = gate(W_z x + b_z + R_z h)                     update gate
+        n = state(W_n x + b_n + r * (R_n h))              after-multiplication
+        n = state(W_n x + b_n + R_n (r * h))              before-multiplication
+        n = state(W_n x + b_n + r * (R_n h + b_Rn))       recurrent-bias-after-...
+        h' = (1 - z) * n + z * h
+
+    The third form has a `recurrent_bias` in every gate. It equals torch, and Keras with
+    `reset_after=True`; the second equals Keras with `reset_after=False`; the first, which
+    is MATLAB's default, equals the third with zero recurrent biases. MATLAB calls the
+    candidate `n` h; projectors act as in `LSTM`.
+    """
+
+    r: Gate
+    z: Gate
+    n: Gate
+    input_projector: Array | None = None
+    output_projector: Array | None = None
+    state_activation: str = static(default="tanh")
+    gate_activation: str = static(default="sigmoid")
+    reset_mode: str = static(default="after-multiplication")
+    output_mode: str = static(default="sequence")
+
+    gates = ("r", "z", "n")
+    signals = ("r", "z", "n", "h")
+
+    def cell(self, packed: Packed, z: Array, state: GRUState) -> tuple[GRUState, dict]:
+        """The equations above, from `z = W x + b`."""
+        gate = activation(self.gate_activation, GATE_ACTIVATIONS)
+        squash = activation(self.state_activation, STATE_ACTIVATIONS)
+        hidden = self.hidden_size
+        x_r, x_z, x_n = jnp.split(z, 3)
+        weights = packed.recurrent_weights
+        if self.reset_mode == "before-multiplication":
+            h_r, h_z = jnp.split(self.recur(weights[: 2 * hidden], state.h), 2)
+            r, update = gate(x_r + h_r), gate(x_z + h_z)
+            n = squash(x_n + self.recur(weights[2 * hidden :], r * state.h))
+        else:
+            product = self.recur(weights, state.h)
+            if packed.recurrent_bias is not None:
+                product = product + packed.recurrent_bias
+            h_r, h_z, h_n = jnp.split(product, 3)
+            r, update = gate(x_r + h_r), gate(x_z + h_z)
+            n = squash(x_n + r * h_n)
+        h = (1 - update) * n + update * state.h
+        return GRUState(h), dict(r=r, z=update, n=n, h=h)
+
+    def init_state(self) -> GRUState:
+        """`h = 0`."""
+        return GRUState(np.zeros(self.hidden_size, self.dtype))
+
+    def describe(self) -> str:
+        """One phrase for the table of layers."""
+        return _describe(self, self.reset_mode)
+
+
+@pytree
+class Bidirectional(Recurrent):
+    """Two recurrent layers over the same input, one of them backwards in time.
+
+        y_t = [forward_t ; backward_t]                    (time, 2H)
+
+    The backward layer starts at the last step; its outputs are put back into the order
+    of time. In output mode "last" each half is taken where that direction ends:
+    forward at the last step, backward at the first.
+    """
+
+    forward: LSTM | GRU
+    backward: LSTM | GRU
+    output_mode: str = static(default="sequence")
+
+    needs_whole_sequence = True
+    gates = ()
+    signals = ()
+    input_projector = None
+    output_projector = None
+
+    @property
+    def hidden_size(self) -> int:
+        """H of one direction."""
+        return self.forward.hidden_size
+
+    @property
+    def input_size(self) -> int:
+        """C, the number of input features."""
+        return self.forward.input_size
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output, 2H."""
+        return self.forward.output_size + self.backward.output_size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Precision of the parameters."""
+        return self.forward.dtype
+
+    def init_state(self) -> BidirectionalState:
+        """Zero states for both directions."""
+        return BidirectionalState(
+            self.forward.init_state(), self.backward.init_state()
+        )
+
+    def run(
+        self, state: BidirectionalState, x: Array
+    ) -> tuple[BidirectionalState, Array, dict[str, Array]]:
+        """Run over a whole sequence; see `Recurrent.run`."""
+        ahead, along = kernels.unroll(self.forward, state.forward, x)
+        behind, against = kernels.unroll(
+            self.backward, state.backward, x, reverse=True
+        )
+        signals = {f"forward.{name}": value for name, value in along.items()}
+        signals |= {f"backward.{name}": value for name, value in against.items()}
+        if self.output_mode == "sequence":
+            y = jnp.concatenate([along["h"], against["h"]], axis=-1)
+        else:
+            y = jnp.concatenate([along["h"][-1], against["h"][0]])
+        return BidirectionalState(ahead, behind), y, signals
+
+    def step(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:
+        """Refused: the backward direction starts at a step that has not come yet."""
+        raise InputError(
+            "a bidirectional layer cannot run step by step",
+            do="use predict on the whole sequence",
+        )
+
+    def describe(self) -> str:
+        """One phrase for the table of layers."""
+        return _describe(self.forward, "both directions", self.output_mode)
+
+
+def _describe(layer: LSTM | GRU, extra: str, mode: str | None = None) -> str:
+    parts = [layer.state_activation, layer.gate_activation, extra]
+    if layer.input_projector is not None or layer.output_projector is not None:
+        parts.append("projected")
+    parts.append(mode or layer.output_mode)
+    return ", ".join(part for part in parts if part)
