@@ -1,3 +1,32 @@
 """Layers without state: what each computes at prediction time."""
 
+from .activation import Activation as Activation
+from .activation import Dropout as Dropout
+from .activation import Identity as Identity
+from .activation import PReLU as PReLU
+from .activation import Softmax as Softmax
+from .attention import Attention as Attention
+from .attention import SelfAttention as SelfAttention
 from .base import Layer as Layer
+from .combine import Addition as Addition
+from .combine import Concatenation as Concatenation
+from .combine import Multiplication as Multiplication
+from .convolution import Convolution1D as Convolution1D
+from .convolution import Convolution2D as Convolution2D
+from .dense import Flatten as Flatten
+from .dense import FullyConnected as FullyConnected
+from .embedding import Embedding as Embedding
+from .embedding import PositionEmbedding as PositionEmbedding
+from .indexing import Indexing1D as Indexing1D
+from .inputs import Input as Input
+from .normalisation import BatchNormalization as BatchNormalization
+from .normalisation import GroupNormalization as GroupNormalization
+from .normalisation import InstanceNormalization as InstanceNormalization
+from .normalisation import LayerNormalization as LayerNormalization
+from .normalisation import Scaling as Scaling
+from .outputs import Classification as Classification
+from .outputs import Regression as Regression
+from .pooling import GlobalPooling1D as GlobalPooling1D
+from .pooling import GlobalPooling2D as GlobalPooling2D
+from .pooling import Pooling1D as Pooling1D
+from .pooling import Pooling2D as Pooling2D

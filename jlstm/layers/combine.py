@@ -1,0 +1,116 @@
+"""Layers that bring several branches of a network together, in the order of inputs.
+
+Sources: MathWorks reference pages nnet.cnn.layer.additionlayer, .multiplicationlayer,
+.concatenationlayer, .depthconcatenationlayer.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..pytree import Shape, pytree, static
+from .base import Layer, require, require_choice, several
+
+
+@pytree
+class Concatenation(Layer):
+    """Put the inputs side by side, in their order.
+
+    `axis` is "channels" (depth concatenation), or the number of a space axis, 0 for the
+    height; then `space` is how many space axes there are. All other axes must agree.
+    """
+
+    axis: str | int = static(default="channels")
+    space: int = static(default=0)
+
+    def __call__(self, *inputs: Array) -> Array:
+        """Concatenate arrays `(time?, *space, channels)`."""
+        if isinstance(self.axis, str):
+            return jnp.concatenate(inputs, axis=-1)
+        return jnp.concatenate(inputs, axis=self.axis - self.space - 1)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Shape of the whole; raises InputError where the other axes differ."""
+        first = several(inputs)[0]
+        sizes = [[*x.space, x.channels] for x in inputs]
+        if isinstance(self.axis, str):
+            require_choice("axis", self.axis, ("channels",))
+            axis = len(first.space)
+        else:
+            axis = self.axis
+            require(
+                len(first.space) == self.space and 0 <= axis < self.space,
+                "the inputs have no such space axis",
+                found=first,
+                expected=f"space axis {axis} of {self.space}",
+            )
+        others = [
+            (x.time, *size[:axis], *size[axis + 1 :])
+            for x, size in zip(inputs, sizes, strict=True)
+        ]
+        require(
+            all(other == others[0] for other in others),
+            "the inputs differ in more than the axis of concatenation",
+            found=_listed(inputs),
+            expected="the same on all other axes",
+        )
+        whole = sizes[0]
+        whole[axis] = sum(size[axis] for size in sizes)
+        return Shape(first.time, tuple(whole[:-1]), whole[-1])
+
+    def describe(self) -> str:
+        """One phrase for the table of layers."""
+        if isinstance(self.axis, str):
+            return f"over {self.axis}"
+        return f"over space axis {self.axis}"
+
+
+class Elementwise(Layer):
+    """Base of the layers that combine their inputs value by value.
+
+    Inputs have equally many space axes. Where one has length one on a space or channel
+    axis, or no time axis, it is repeated to match the others.
+    """
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Shape of the result; raises InputError where the inputs do not match."""
+        sizes = [(*x.space, x.channels) for x in several(inputs)]
+        fits = len({len(size) for size in sizes}) == 1
+        try:
+            whole = np.broadcast_shapes(*sizes)
+        except ValueError:
+            fits, whole = False, sizes[0]
+        require(
+            fits,
+            "the inputs do not match",
+            found=_listed(inputs),
+            expected="equal lengths, or one where it is to be repeated",
+        )
+        return Shape(any(x.time for x in inputs), whole[:-1], whole[-1])
+
+
+@pytree
+class Addition(Elementwise):
+    """The sum of the inputs, value by value."""
+
+    def __call__(self, *inputs: Array) -> Array:
+        """Add arrays `(time?, *space, channels)`."""
+        return functools.reduce(operator.add, inputs)
+
+
+@pytree
+class Multiplication(Elementwise):
+    """The product of the inputs, value by value."""
+
+    def __call__(self, *inputs: Array) -> Array:
+        """Multiply arrays `(time?, *space, channels)`."""
+        return functools.reduce(operator.mul, inputs)
+
+
+def _listed(inputs: tuple[Shape, ...]) -> str:
+    return ", ".join(map(str, inputs))

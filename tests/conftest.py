@@ -1,0 +1,57 @@
+"""Settings for the whole suite: JAX at its strictest, eight devices, where files are.
+
+Shapes and types are also checked at run time, where a function declares them, by
+`pytest --jaxtyping-packages=jlstm,beartype.beartype`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Both are read once, when the libraries are first imported.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+).strip()
+# Keras is an oracle: on torch it shares no line of numerics with what it judges.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Layers broadcast their parameters over whatever axes lead: that is their contract.
+jax.config.update("jax_numpy_rank_promotion", "allow")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same random numbers in every run, and in every test on its own."""
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def nets() -> Path:
+    """Folder of real networks, listed in its manifest.json; none is in this repository.
+
+    The environment variable JLSTM_NETS names it; otherwise it is looked for beside the
+    repository. Without it a test skips, except under CI, where it fails.
+    """
+    folder = Path(os.environ.get("JLSTM_NETS") or ROOT.parent / "shared" / "nets")
+    if (folder / "manifest.json").is_file():
+        return folder
+    reason = f"no real networks at {folder}: set JLSTM_NETS to their folder"
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        pytest.fail(reason)
+    pytest.skip(reason)
