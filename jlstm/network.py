@@ -222,7 +222,9 @@ def predict(
     """
     xs = _as_inputs(net, x, whole=True)
     state = init_state(net) if state is None else state
-    y, after, signals = _predict(net.replace(origin=Origin(), saved=None), xs, state, trace)
+    y, after, signals = _predict(
+        net.replace(origin=Origin(), saved=None), xs, state, trace
+    )
     extra = ([after] if return_state else []) + ([signals] if trace else [])
     return (y, *extra) if extra else y
 
@@ -331,7 +333,9 @@ def precision(net: Network) -> np.dtype:
 
 def _as_input(layer: Any, name: str, x: Any, dtype: np.dtype, whole: bool) -> Array:
     if jnp.iscomplexobj(x):
-        raise InputError("complex input", place=f"input '{name}'", expected="real numbers")
+        raise InputError(
+            "complex input", place=f"input '{name}'", expected="real numbers"
+        )
     try:
         x = jnp.asarray(x, dtype)
     except (TypeError, ValueError) as error:

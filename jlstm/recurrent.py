@@ -217,7 +217,9 @@ class LSTM(Recurrent):
     gates = ("i", "f", "g", "o")
     signals = ("i", "f", "g", "o", "c", "h")
 
-    def cell(self, packed: Packed, z: Array, state: LSTMState) -> tuple[LSTMState, dict]:
+    def cell(
+        self, packed: Packed, z: Array, state: LSTMState
+    ) -> tuple[LSTMState, dict]:
         """The equations above, from `z = W x + b`."""
         gate = activation(self.gate_activation, GATE_ACTIVATIONS)
         squash = activation(self.state_activation, STATE_ACTIVATIONS)
@@ -347,18 +349,14 @@ class Bidirectional(Recurrent):
 
     def init_state(self) -> BidirectionalState:
         """Zero states for both directions."""
-        return BidirectionalState(
-            self.forward.init_state(), self.backward.init_state()
-        )
+        return BidirectionalState(self.forward.init_state(), self.backward.init_state())
 
     def run(
         self, state: BidirectionalState, x: Array
     ) -> tuple[BidirectionalState, Array, dict[str, Array]]:
         """Run over a whole sequence; see `Recurrent.run`."""
         ahead, along = kernels.unroll(self.forward, state.forward, x)
-        behind, against = kernels.unroll(
-            self.backward, state.backward, x, reverse=True
-        )
+        behind, against = kernels.unroll(self.backward, state.backward, x, reverse=True)
         signals = {f"forward.{name}": value for name, value in along.items()}
         signals |= {f"backward.{name}": value for name, value in against.items()}
         if self.output_mode == "sequence":

@@ -5,7 +5,8 @@
     net.layer_outputs["lstm"]        # (H, T); net.signals["lstm.f"] inside it
 
 The structs are read with mat-io, the equations are in reference_layers.py and
-reference_recurrent.py; everything is float64 and in MATLAB's own layout, features first and time last.
+reference_recurrent.py. Everything is float64 and in MATLAB's own layout, features first
+and time last.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The demo network: its file against a loop in NumPy float64, without jlstm's reader."""
+"""The demo network's file against a loop in NumPy float64, without jlstm's reader."""
 
 import tomllib
 from pathlib import Path

@@ -6,8 +6,8 @@
     w(d)  = sqrt(2 g) d / (d^2 + e^2)^(1/4)           Torricelli, smooth around d = 0
 
 Inputs: pump voltage `u` (V), openings of the coupling valve `v12` and of the outlet
-valve `v2` (0 to 1). States: pump flow `q` (cm^3/s) and the levels `h1`, `h2` (cm), which
-are the outputs. Every run starts with the pump at rest and both tanks empty.
+valve `v2` (0 to 1). States: pump flow `q` (cm^3/s) and the levels `h1`, `h2` (cm).
+Outputs: the levels. Every run starts with the pump at rest and both tanks empty.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def simulate() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Independent runs of the plant, `(runs, time, features)`, for training and test."""
+    """Independent runs of the plant for training and test: `(runs, time, ...)`."""
     rng = np.random.default_rng(2068661)
     x = {name: plant.excitation(rng, *size) for name, size in RUNS.items()}
     return x, {name: plant.levels(value) for name, value in x.items()}
@@ -86,8 +86,9 @@ def network(a: Arrays) -> Network:
 
 def lstm(w: Any, r: Any, b: Any) -> LSTM:
     """Rows of each array: i, f, g, o, with the hidden units inside."""
-    rows = [slice(k * HIDDEN, (k + 1) * HIDDEN) for k in range(4)]
-    return LSTM(*(Gate(w[rows_], r[rows_], b[rows_].ravel()) for rows_ in rows))
+    blocks = [slice(k * HIDDEN, (k + 1) * HIDDEN) for k in range(4)]
+    i, f, g, o = (Gate(w[rows], r[rows], b[rows].ravel()) for rows in blocks)
+    return LSTM(i, f, g, o)
 
 
 def initial_weights(rng: np.random.Generator, inputs: int, outputs: int) -> Arrays:

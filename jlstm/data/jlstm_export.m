@@ -24,8 +24,8 @@ function exported = jlstm_export(net, varargin)
 %   The file holds one struct, jlstm, in format -v7 (-v7.3 when too large for it):
 %     format, version, release, created, object_class, precision
 %     layers{k}      class, name, properties (under their MATLAB names), initial_state
-%                    (HiddenState and CellState after resetState; the properties of these
-%                    names hold the state in which the net was given)
+%                    (HiddenState and CellState after resetState, [] where there is none; the
+%                    properties of these names hold the state in which net was given)
 %     learnables{k}, state{k}, initial_state{k}   of a dlnetwork: layer, parameter, value
 %     connections    source, destination, as in the Connections table
 %     input_names, output_names
@@ -86,7 +86,7 @@ function list = note(text)
     if nargin > 0 && iscell(text)
         notes = cell(0, 1);
     elseif nargin > 0
-        notes{end + 1, 1} = text;
+        notes{end + 1, 1} = strtrim(regexprep(text, '\s+', ' '));
     end
     list = notes;
 end
@@ -140,7 +140,8 @@ function call = as_callable(net)
         call.fresh = resetState(net);
     catch problem
         % A net without recurrent layers refuses too, and has nothing to reset.
-        if any(cellfun(@(layer) ~isempty(read(layer, 'HiddenState', [])), call.layers))
+        recurrent = cellfun(@(layer) ~isempty(read(layer, 'HiddenState', [])), call.layers);
+        if any(recurrent) && ~strcmp(call.kind, 'layers')
             call.start = 'current';
             note(['the state could not be reset: ' problem.message]);
         end
@@ -176,10 +177,9 @@ function [exported, names] = export_layers(layers, fresh)
                 note([place ': not readable: ' problem.message]);
             end
         end
-        entry.initial_state = struct();
         for state = {'HiddenState', 'CellState'}
-            value = read(fresh{k}, state{1}, []);
-            if ~isempty(value), entry.initial_state.(state{1}) = plain(value, names{k}); end
+            value = plain(read(fresh{k}, state{1}, []), names{k});
+            entry.initial_state.(state{1}) = value;
         end
         exported{k} = entry;
     end
@@ -396,9 +396,9 @@ function value = without_batch(value, specs)
     if ~isempty(labels)
         extent = extent(1:numel(labels));
         value = reshape(value, [extent(labels ~= 'B'), 1, 1]);
-    elseif ndims(value) > 2 && all(cellfun(@(spec) spec.spatial == 0, specs))
-        % Vectors, as C x 1 x T or 1 x 1 x C.
-        value = reshape(value, [extent(extent > 1), 1, 1]);
+    elseif ndims(value) == 3 && all(cellfun(@(spec) spec.spatial == 0, specs))
+        % Vectors over time with the batch between them, C x 1 x T.
+        value = reshape(value, [extent(1), prod(extent(2:3))]);
     end
 end
 

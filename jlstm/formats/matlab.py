@@ -25,8 +25,6 @@ from .matlab_layers import Built
 
 NETWORK_CLASSES = ("SeriesNetwork", "DAGNetwork", "dlnetwork")
 GRAPH_CLASS = "nnet.cnn.LayerGraph"
-SINGLE = ("SeriesNetwork", "DAGNetwork", GRAPH_CLASS, "layer array")
-"""Kinds that MATLAB computes in single precision whatever their arrays are."""
 OTHER_MODELS = {
     "network": "a shallow network (fitnet, narxnet, ...)",
     "ClassificationSVM": "a support vector machine",
@@ -230,7 +228,9 @@ def parse(candidate: Candidate) -> Spec:
         raise _unknown_layout(path, values)
     layers = values["Layers"]
     layers = [layers] if isinstance(layers, MatObject) else layers
-    if not isinstance(layers, list) or not all(isinstance(x, MatObject) for x in layers):
+    if not isinstance(layers, list) or not all(
+        isinstance(x, MatObject) for x in layers
+    ):
         raise _unknown_layout(f"{path}.Layers", layers)
     return Spec(layers, _wires(values.get("Connections"), path), outputs)
 
@@ -269,7 +269,11 @@ def _wires(table: Any, path: str) -> list[tuple[str, str]] | None:
         columns = [table.get("Source"), table.get("Destination")]
     pair = [strings(column) for column in columns or () if column is not None]
     if len(pair) != 2 or any(p is None for p in pair):
-        if isinstance(columns, Cell) and len(columns) == 2 and not any(map(len, columns)):
+        if (
+            isinstance(columns, Cell)
+            and len(columns) == 2
+            and not any(map(len, columns))
+        ):
             return []
         raise _unknown_layout(f"{path}.Connections", table)
     return list(zip(*pair, strict=True))  # type: ignore[arg-type]
@@ -281,13 +285,18 @@ def _wires(table: Any, path: str) -> list[tuple[str, str]] | None:
 def build(candidate: Candidate, file: MatFile) -> Network:
     """Make a `Network` of a candidate."""
     if candidate.kind == matlab_export.KIND:
-        kind, parts = matlab_export.parse(candidate.value, candidate.path)
-    else:
-        kind, parts = candidate.kind, parse(candidate)
+        parts = matlab_export.parts(candidate.value, candidate.path)
+        kind = parts.pop("kind")
+        return assemble(kind, candidate.path, Spec(**parts), file)
+    return assemble(candidate.kind, candidate.path, parse(candidate), file)
+
+
+def assemble(kind: str, path: str, parts: Spec, file: MatFile) -> Network:
+    """Read the layers one after the other and connect them."""
     names = _names(parts.layers)
-    graph = _graph(names, parts, candidate.path)
+    graph = _graph(names, parts, path)
     ends = set(names) - {ref.partition("/")[0] for n in graph for ref in n.inputs}
-    assembled = _Assembly(candidate.path, kind in ("SeriesNetwork", "DAGNetwork"))
+    assembled = _Assembly(path, kind in ("SeriesNetwork", "DAGNetwork"))
     for node in graph:
         layer = parts.layers[names.index(node.name)]
         assembled.add(node, layer, node.name in ends)
@@ -298,12 +307,12 @@ def build(candidate: Candidate, file: MatFile) -> Network:
     origin = Origin(
         format="matlab",
         file=file.path.name,
-        variable=candidate.path,
+        variable=path,
         kind=kind,
         details=(("saved", file.created),) if file.created else (),
         ignored=tuple(assembled.ignored),
     )
-    return assembled.network(outputs, origin, single=kind in SINGLE)
+    return assembled.network(outputs, origin, single=kind != "dlnetwork")
 
 
 def _names(layers: list[MatObject]) -> list[str]:
@@ -348,7 +357,9 @@ def _graph(names: list[str], parts: Spec, path: str) -> list[Node]:
                 found=source,
             )
         outlet = "" if outlet == "out" else outlet
-        ports[name].append((_port_order(port), f"{origin}/{outlet}" if outlet else origin))
+        ports[name].append(
+            (_port_order(port), f"{origin}/{outlet}" if outlet else origin)
+        )
     waiting = {n: tuple(ref for _, ref in sorted(w)) for n, w in ports.items()}
     ordered: list[Node] = []
     while waiting:
@@ -368,7 +379,15 @@ def _port_order(port: str) -> tuple[int, str]:
     """Sort key of an input port: in, in1 ... in12, hidden, cell."""
     if port.startswith("in") and port[2:].isdigit():
         return int(port[2:]), ""
-    fixed = {"": 0, "in": 0, "query": 1, "key": 2, "value": 3, "hidden": 900, "cell": 901}
+    fixed = {
+        "": 0,
+        "in": 0,
+        "query": 1,
+        "key": 2,
+        "value": 3,
+        "hidden": 900,
+        "cell": 901,
+    }
     return fixed.get(port, 999), port
 
 
@@ -385,7 +404,7 @@ class _Assembly:
 
     def add(self, node: Node, saved: MatObject, is_end: bool) -> None:
         """Read one layer."""
-        place = f"{self.path}.Layers('{node.name}')"
+        place = f"{self.path}.Layers('{node.name}')".removeprefix(".")
         if not isinstance(saved.values, dict):
             reason = getattr(saved.values, "reason", "its data is not in the file")
             raise Unsupported(
@@ -418,7 +437,9 @@ class _Assembly:
 
         name = f"{node.name}_flatten"
         flatten = Node(name, node.inputs[:1])
-        self._append(flatten, Built(Flatten(len(inputs[0].space))), inputs[:1], self.path)
+        self._append(
+            flatten, Built(Flatten(len(inputs[0].space))), inputs[:1], self.path
+        )
         return Node(node.name, (name, *node.inputs[1:])), [
             self.shapes[name],
             *inputs[1:],
@@ -458,7 +479,9 @@ class _Assembly:
             n: b.layer.init_state() if b.initial is None else b.initial
             for n, b in recurrent.items()
         }
-        saved = {n: initial[n] if b.saved is None else b.saved for n, b in recurrent.items()}
+        saved = {
+            n: initial[n] if b.saved is None else b.saved for n, b in recurrent.items()
+        }
         notices = [f"{n}: {text}" for n, b in self.built.items() for text in b.notices]
         net = Network.build(
             layers,
@@ -524,8 +547,8 @@ def _one_precision(net: Network, single: bool) -> tuple[Network, str]:
         for leaf in jax.tree.leaves(net)
     )
     return net.astype(np.float32), (
-        "" if lossless else "some weights were stored in double precision; MATLAB "
+        ""
+        if lossless
+        else "some weights were stored in double precision; MATLAB "
         "computes this kind of network in single, and so does jlstm"
     )
-
-

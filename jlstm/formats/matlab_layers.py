@@ -108,6 +108,8 @@ def _learnable(f: Fields, *names: str) -> tuple[np.ndarray, Any, Any]:
     """
     place = f"{f.place}.{names[0]}"
     value = f.take(*names, default=None)
+    for label in ("Initializer", "LearnRateFactor", "L2Factor"):
+        f.ignore(names[0] + label)
     learn_rate: Any = 1.0
     l2: Any = 0.0 if names[0].endswith("Bias") else 1.0
     if isinstance(value, dict) and "Value" in value:
@@ -221,9 +223,7 @@ def _transform(f: Fields, kind: str, size: tuple[int, ...]) -> Any:
     return f.refuse("Type", kind, "none, zerocenter, zscore or rescale")
 
 
-def _statistic(
-    f: Fields, names: tuple[str, ...], size: tuple[int, ...]
-) -> np.ndarray:
+def _statistic(f: Fields, names: tuple[str, ...], size: tuple[int, ...]) -> np.ndarray:
     """A statistic of the training data, broadcastable against `(*space, channels)`."""
     value = np.array(f.array(*names))
     if value.size == 1:
@@ -267,8 +267,6 @@ def _common(f: Fields, per_unit: int) -> tuple[dict[str, Any], list, list, int]:
         )
     f.ignore("InputSize", "HasStateInputs", "HasStateOutputs")
     f.ignore("InputProjectorSize", "OutputProjectorSize")
-    for kind in ("InputWeights", "RecurrentWeights", "Bias"):
-        f.ignore(f"{kind}Initializer", f"{kind}LearnRateFactor", f"{kind}L2Factor")
     return settings, arrays, factors, hidden
 
 
@@ -404,7 +402,6 @@ def _projectors(f: Fields, hidden: int) -> dict[str, np.ndarray]:
     ):
         if name in f:
             found[key] = _learnable(f, name)[0]
-        f.ignore(f"{name}Initializer", f"{name}LearnRateFactor", f"{name}L2Factor")
     return found
 
 
@@ -416,7 +413,7 @@ def _fully_connected(f: Fields, inputs: list[Shape]) -> Built:
     weights, learn_rate, l2 = _learnable(f, "Weights")
     bias, factors = _vector(f, "Bias")
     outputs = f.integers("OutputSize")[-1]
-    f.ignore("InputSize", *_learnable_labels("Weights", "Bias"))
+    f.ignore("InputSize")
     if weights.ndim > 2:
         # Image networks of early releases keep H x W x C x outputs.
         weights = weights.reshape(-1, weights.shape[-1], order="F").T.copy()
@@ -425,12 +422,6 @@ def _fully_connected(f: Fields, inputs: list[Shape]) -> Built:
     factors += _factors(".weights", learn_rate, l2)
     space = len(inputs[0].space) if inputs else 0
     return Built(L.FullyConnected(weights, bias, flatten=space), factors=factors)
-
-
-def _learnable_labels(*names: str) -> list[str]:
-    """Public properties that describe a learnable array, in files of jlstm_export.m."""
-    labels = ("Initializer", "LearnRateFactor", "L2Factor")
-    return [name + label for name in names for label in labels]
 
 
 def _pointwise(name: str, *constants: tuple[str, float]) -> Reader:
@@ -478,7 +469,7 @@ def _gelu(f: Fields, inputs: list[Shape]) -> Built:
 
 @reader("PReLULayer", "nnet.keras.layer.PreluLayer")
 def _prelu(f: Fields, inputs: list[Shape]) -> Built:
-    f.ignore(*_learnable_labels("Alpha"), "AlphaSize")
+    f.ignore("AlphaSize")
     return Built(L.PReLU(_vector(f, "Alpha")[0]))
 
 
@@ -510,7 +501,7 @@ def _folding(f: Fields, inputs: list[Shape]) -> Built:
 def _scale_and_offset(f: Fields) -> tuple[np.ndarray, np.ndarray, list]:
     scale, first = _vector(f, "Scale")
     offset, second = _vector(f, "Offset")
-    f.ignore("NumChannels", *_learnable_labels("Scale", "Offset"))
+    f.ignore("NumChannels")
     return scale, offset, first + second
 
 
@@ -541,7 +532,9 @@ def _layer_normalization(f: Fields, inputs: list[Shape]) -> Built:
     elif dimension == "batch-excluded":
         over = "time-channels"
     elif dimension in ("auto", "spatial-channel"):
-        wide = bool(inputs) and len(inputs[0].space) >= (2 if dimension == "auto" else 1)
+        wide = bool(inputs) and len(inputs[0].space) >= (
+            2 if dimension == "auto" else 1
+        )
         over = "spatial-channels" if wide else "channels"
     elif dimension == "channel-only":
         over = "channels"
@@ -635,7 +628,6 @@ def _convolution1(f: Fields, inputs: list[Shape]) -> Built:
     bias, factors = _vector(f, "Bias")
     _not_over_time(f, "ConvolveOverTime") if inputs and inputs[0].space else None
     f.ignore("FilterSize", "NumChannels", "NumFilters", "ConvolveOverTime")
-    f.ignore(*_learnable_labels("Weights", "Bias"))
     layer = L.Convolution1D(
         weights.reshape(weights.shape[0], -1, bias.size, order="F"),
         bias,
@@ -654,7 +646,6 @@ def _convolution2(f: Fields, inputs: list[Shape]) -> Built:
     bias, factors = _vector(f, "Bias")
     _not_over_time(f, "ConvolveOverTime")
     f.ignore("FilterSize", "NumChannels", "NumFilters")
-    f.ignore(*_learnable_labels("Weights", "Bias"))
     shape = (*weights.shape, 1, 1)[:3]
     layer = L.Convolution2D(
         weights.reshape(*shape, bias.size, order="F"),
@@ -673,7 +664,6 @@ def _grouped_convolution2(f: Fields, inputs: list[Shape]) -> Built:
     bias, factors = _vector(f, "Bias")
     _not_over_time(f, "ConvolveOverTime")
     f.ignore("FilterSize", "NumChannelsPerGroup", "NumFiltersPerGroup", "NumFilters")
-    f.ignore(*_learnable_labels("Weights", "Bias"))
     groups = (
         inputs[0].channels if f.take("NumGroups") == "channel-wise"
         else f.integers("NumGroups")[0]
@@ -798,7 +788,7 @@ def _word_embedding(f: Fields, inputs: list[Shape]) -> Built:
         mode = "map-to-last" if extra == 1 else "error"
     if (mode, extra) not in (("map-to-last", 1), ("error", 0)):
         f.refuse("Weights", f"{weights.shape[1]} columns, {mode}", f"{words} words")
-    f.ignore("Dimension", "Vocabulary", *_learnable_labels("Weights"))
+    f.ignore("Dimension", "Vocabulary")
     layer = L.Embedding(weights.T.copy(), out_of_vocabulary=mode)
     return Built(layer, factors=_factors(".weights", learn_rate, l2))
 
@@ -812,7 +802,6 @@ def _self_attention(f: Fields, inputs: list[Shape]) -> Built:
     for part in ("Query", "Key", "Value", "Output"):
         arrays[f"{part.lower()}_weights"] = _learnable(f, f"{part}Weights")[0]
         arrays[f"{part.lower()}_bias"] = _vector(f, f"{part}Bias")[0]
-        f.ignore(*_learnable_labels(f"{part}Weights", f"{part}Bias"))
     mask = f.text("AttentionMask", default="none")
     if mask not in ("none", "causal"):
         f.refuse("AttentionMask", mask, "none or causal")

@@ -354,7 +354,9 @@ def check_object_tables(tables: Any, path: Path, order: str) -> None:
     head = np.asarray(cells[0, 0]).view(np.uint8).ravel()
 
     def fail(found: str) -> NoReturn:
-        raise DamagedFile("the tables of its objects are damaged", file=path, found=found)
+        raise DamagedFile(
+            "the tables of its objects are damaged", file=path, found=found
+        )
 
     if head.size < 40:
         fail(f"{head.size} bytes")

@@ -237,6 +237,9 @@ def _network(net: Any) -> Network:
             factors=net.factors,
             origin=net.origin,
         )
+        # `build` drops a saved state that equals the initial one, be it -0.0 for 0.0,
+        # and puts zeros where there is no state.
+        built = built.replace(initial=net.initial, saved=net.saved)
         check_arrays(built)
     except JlstmError as error:
         raise DamagedFile(
@@ -248,8 +251,7 @@ def _network(net: Any) -> Network:
     except Exception as error:
         # Whatever else a layer raises, what stands in the file is the reason.
         raise DamagedFile("the layers do not fit together", found=error) from None
-    # `build` drops a saved state that equals the initial one, be it -0.0 for 0.0.
-    return built.replace(saved=net.saved)
+    return built
 
 
 def _as_golden(value: Any) -> Golden | None:

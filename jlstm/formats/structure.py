@@ -160,7 +160,7 @@ def _check_fields(
                 f"{cls.__name__} takes something else here",
                 place=f"{path}.{field}",
                 found=f"{values[field]!r:.80}",
-                expected=getattr(hint, "__name__", hint),
+                expected=hint if get_origin(hint) else getattr(hint, "__name__", hint),
             )
 
 

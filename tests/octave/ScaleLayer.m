@@ -13,7 +13,7 @@ classdef ScaleLayer < nnet.cnn.layer.Layer
     methods
         function outputs = forward(layer, inputs)
             outputs = inputs(1);
-            outputs{1}.value = layer.Transform(double(layer.Scale) .* inputs{1}.value);
+            outputs{1}.value = layer.Transform(double(plain_number(layer.Scale)) .* inputs{1}.value);
         end
         function value = get.Broken(layer)
             error('this property cannot be read');

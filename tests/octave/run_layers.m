@@ -7,11 +7,11 @@ function results = run_layers(layers, connections, input_names, inputs)
         sources = connections.Source(fed);
         given = find(strcmp(input_names, name), 1);
         if ~isempty(given)
-            arguments = inputs(given);
+            arriving = inputs(given);
         else
-            arguments = cellfun(@(source) results(source), sources, 'UniformOutput', false);
+            arriving = cellfun(@(source) results(source), sources, 'UniformOutput', false);
         end
-        outputs = forward(layers{k}, arguments);
+        outputs = forward(layers{k}, arriving);
         ports = layers{k}.OutputNames;
         results(name) = outputs{1};
         for p = 1:numel(ports)

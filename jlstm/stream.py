@@ -1,0 +1,236 @@
+"""One time step at a time: a network together with the state it is in."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+from .errors import InputError
+from .network import Network, Origin, State, init_state, precision, step
+from .pytree import pytree
+from .recurrent import Packed, Recurrent
+
+
+class Stream:
+    """Run a network on a signal that arrives step by step.
+
+        y_t, s_t = step(net, s_{t-1}, x_t)
+
+    The stream keeps `s`; the network is never changed. `T` calls of `step` give what
+    `predict` gives on the `T` steps at once, to rounding.
+
+    This is MATLAB's
+
+        [net, y] = predictAndUpdateState(net, x)        or        [y, net.State] = ...
+
+    There the updated network is a *new value* that must be assigned back to the network
+    that the next call uses. The common mistake is to store it under another name,
+    `[net, y] = predictAndUpdateState(trainedNet, x)` in a loop, or to drop it: every
+    step then starts from the same state, as if each signal had one step. So does
+    `predict(net, x(:, t))` in a loop. A `Stream` cannot be used that way: `step` moves
+    the state on, and nothing but `reset` and `restore` moves it back.
+
+    Several streams over one network do not copy its weights: `fork` makes another one,
+    and `streams=N` runs N signals through one call.
+
+    Arguments:
+        net: the network; the weights are packed and put on the device here, once.
+        state: where to start; the initial state by default. `net.saved` continues where
+            a saved network stood (None there means that it stood at its initial state).
+        streams: run that many signals side by side; `step` then takes and returns a
+            leading axis of that length, and `state` may have it as well.
+
+    Raises:
+        InputError: a layer needs the whole sequence at once, the state does not fit, or
+            double precision is off while the parameters are double.
+    """
+
+    def __init__(
+        self, net: Network, state: State | None = None, *, streams: int | None = None
+    ) -> None:
+        self._dtype = precision(net)
+        self._streams = streams
+        self._shapes = {name: net.layers[name].shape() for name in net.inputs}
+        zero = {
+            name: np.zeros((*shape.space, shape.channels), self._dtype)
+            for name, shape in self._shapes.items()
+        }
+        jax.eval_shape(step, net, init_state(net), zero)  # raises where it cannot step
+        self._net = _packed(net)
+        self._outline = init_state(net)
+        self._initial = self._on_device(self._outline)
+        self._state = self._initial if state is None else self._on_device(state)
+        self._advance = _advance if streams is None else _advance_all
+        if streams is not None:
+            zero = {name: np.stack([x] * streams) for name, x in zero.items()}
+        # Compile now, so that the first step takes no longer than the others.
+        self._advance(self._net, self._initial, zero)
+
+    def step(self, x: Any) -> Any:
+        """Take one time step.
+
+        Arguments:
+            x: `(features,)`; a tuple in the order of `net.inputs`, or a dict by name,
+                where there are several inputs. With `streams=N`, `(N, features)`.
+
+        Returns:
+            `y (outputs,)`, a tuple where there are several outputs; with `streams=N`,
+            `(N, outputs)`.
+
+        Raises:
+            InputError: the input does not fit; the state stays as it was.
+        """
+        self._state, y = self._advance(self._net, self._state, self._as_input(x))
+        return y
+
+    def reset(self) -> None:
+        """Return to the initial state of the network, as MATLAB's `resetState`."""
+        self._state = self._initial
+
+    @property
+    def state(self) -> State:
+        """The state after the last step, by layer; also what `predict` takes."""
+        return dict(self._state)
+
+    def snapshot(self) -> State:
+        """The present state, to come back to; later steps do not change it."""
+        return self.state
+
+    def restore(self, snapshot: State) -> None:
+        """Continue from a state that `snapshot` or `predict` returned.
+
+        Raises:
+            InputError: the state of another network.
+        """
+        self._state = self._on_device(snapshot)
+
+    def fork(self) -> Stream:
+        """Another stream over the same weights, independent, in the same state."""
+        other = object.__new__(Stream)
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __repr__(self) -> str:
+        many = "" if self._streams is None else f", streams={self._streams}"
+        return f"Stream({self._net!r}{many})"
+
+    def _as_input(self, x: Any) -> dict[str, Any]:
+        names = tuple(self._shapes)
+        if len(names) == 1 and not isinstance(x, dict):
+            x = {names[0]: x}
+        elif isinstance(x, tuple | list) and len(x) == len(names):
+            x = dict(zip(names, x, strict=True))
+        if not isinstance(x, dict) or set(x) != set(names):
+            raise InputError(
+                "the network has other inputs",
+                found=", ".join(x) if isinstance(x, dict) else type(x).__name__,
+                expected=f"a tuple or a dict of {', '.join(names)}",
+            )
+        return {name: self._as_array(name, value) for name, value in x.items()}
+
+    def _as_array(self, name: str, x: Any) -> Any:
+        place = f"input '{name}'"
+        if isinstance(x, Tracer):
+            raise InputError(
+                "a stream keeps its state outside of compiled functions",
+                place=place,
+                do="inside jit, vmap or grad use jlstm.step and carry the state",
+            )
+        if not isinstance(x, jax.Array):
+            x = np.asarray(x)
+        if np.iscomplexobj(x):
+            raise InputError("complex input", place=place, expected="real numbers")
+        shape = self._shapes[name]
+        many = () if self._streams is None else (self._streams,)
+        if x.shape != (*many, *shape.space, shape.channels):
+            raise InputError(
+                "the input does not fit the network",
+                place=place,
+                found=f"shape {x.shape}",
+                expected=(*many, *shape.space, shape.channels),
+                do="pass one time step, or use predict for a whole sequence",
+            )
+        try:
+            # A copy, so that the caller may fill the same buffer again at once; and of
+            # one precision, so that all kinds of numbers meet the same compiled step.
+            return x.astype(self._dtype)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                "not an array of numbers", place=place, found=str(error)
+            ) from None
+
+    def _on_device(self, state: State) -> State:
+        leaves, structure = jax.tree.flatten(dict(state))
+        like, expected = jax.tree.flatten(self._outline)
+        many = () if self._streams is None else (self._streams,)
+        shapes = [np.shape(leaf) for leaf in leaves]
+        fits = structure == expected and all(
+            shape in (leaf.shape, (*many, *leaf.shape))
+            for shape, leaf in zip(shapes, like, strict=True)
+        )
+        if not fits:
+            raise InputError(
+                "the state does not fit the network",
+                found=jax.tree.map(np.shape, dict(state)),
+                expected=jax.tree.map(np.shape, self._outline),
+            )
+        # A copy: JAX may otherwise go on reading the memory of a NumPy array.
+        copies = [
+            np.array(np.broadcast_to(leaf, (*many, *same.shape)), self._dtype)
+            for leaf, same in zip(leaves, like, strict=True)
+        ]
+        return jax.device_put(jax.tree.unflatten(structure, copies))
+
+
+@pytree
+class _PackedLayer(Recurrent):
+    """A recurrent layer with its gates laid side by side once and for all."""
+
+    layer: Recurrent
+    packed: Packed
+
+    def pack(self) -> Packed:
+        """What was packed."""
+        return self.packed
+
+    def project(self, packed: Packed, x: Array) -> Array:
+        """As the layer does."""
+        return self.layer.project(packed, x)
+
+    def cell(self, packed: Packed, z: Array, state: Any) -> tuple[Any, dict]:
+        """As the layer does."""
+        return self.layer.cell(packed, z, state)
+
+
+def _packed(net: Network) -> Network:
+    """A copy on the device, freed of what a step does not need."""
+    # Copied first: JAX may otherwise go on reading the memory of a NumPy array.
+    net = jax.device_put(jax.tree.map(np.array, net.replace(saved=None)))
+    layers = {
+        name: _pack(layer) if isinstance(layer, Recurrent) else layer
+        for name, layer in net.layers.items()
+    }
+    return net.replace(layers=layers, initial={}, factors=(), origin=Origin())
+
+
+def _pack(layer: Any) -> _PackedLayer:
+    # The biases stay, for a layer knows its width by them.
+    gates = {
+        name: dataclasses.replace(
+            getattr(layer, name),
+            input_weights=None,
+            recurrent_weights=None,
+            recurrent_bias=None,
+        )
+        for name in layer.gates
+    }
+    return _PackedLayer(dataclasses.replace(layer, **gates), layer.pack())
+
+
+_advance = jax.jit(step)
+_advance_all = jax.jit(jax.vmap(step, in_axes=(None, 0, 0)))

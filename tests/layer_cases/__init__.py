@@ -1,0 +1,26 @@
+"""The table of layers under test, each with an oracle that jlstm did not compute."""
+
+from . import (
+    activation,
+    attention,
+    combine,
+    convolution,
+    dense,
+    embedding,
+    inputs,
+    normalisation,
+    pooling,
+)
+from .case import Case as Case
+
+CASES = [
+    *inputs.CASES,
+    *activation.CASES,
+    *dense.CASES,
+    *normalisation.CASES,
+    *convolution.CASES,
+    *pooling.CASES,
+    *combine.CASES,
+    *embedding.CASES,
+    *attention.CASES,
+]
