@@ -1,0 +1,72 @@
+"""jlstm: trained recurrent networks out of MATLAB into JAX, proven equal.
+
+    import jlstm as jl
+
+    net = jl.load("net.mat")
+    print(net)
+    y = jl.predict(net, x)                    # x (time, features)
+    print(jl.validate(net, x, y_recorded))
+
+Names are imported when they are first used: `import jlstm` does not import jax.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import Ambiguous as Ambiguous
+    from .errors import DamagedFile as DamagedFile
+    from .errors import InputError as InputError
+    from .errors import JlstmError as JlstmError
+    from .errors import Unsupported as Unsupported
+    from .formats import matlab_arrays as matlab_arrays
+    from .formats import save as save
+    from .golden import Golden as Golden
+    from .loading import load as load
+    from .network import Network as Network
+    from .network import Node as Node
+    from .network import init_state as init_state
+    from .network import predict as predict
+    from .network import step as step
+    from .recurrent import GRU as GRU
+    from .recurrent import LSTM as LSTM
+    from .recurrent import Bidirectional as Bidirectional
+    from .recurrent import Gate as Gate
+    from .recurrent import GRUState as GRUState
+    from .recurrent import LSTMState as LSTMState
+    from .stream import Stream as Stream
+    from .validate import Validation as Validation
+    from .validate import validate as validate
+
+_HOME = {
+    "errors": ("JlstmError", "DamagedFile", "Unsupported", "Ambiguous", "InputError"),
+    "formats": ("matlab_arrays", "save"),
+    "golden": ("Golden",),
+    "loading": ("load",),
+    "network": ("Network", "Node", "init_state", "predict", "step"),
+    "recurrent": ("LSTM", "GRU", "Bidirectional", "Gate", "LSTMState", "GRUState"),
+    "stream": ("Stream",),
+    "validate": ("Validation", "validate"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+_PACKAGES = ("layers",)
+
+__version__ = "0.1.0"
+__all__ = sorted([*_MODULE, *_PACKAGES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE:
+        value = getattr(import_module(f".{_MODULE[name]}", __name__), name)
+    elif name in _PACKAGES:
+        value = import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module 'jlstm' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

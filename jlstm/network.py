@@ -53,6 +53,9 @@ class Origin(NamedTuple):
     ignored: tuple[str, ...] = ()
 
 
+NO_ORIGIN = Origin()
+
+
 class Factors(NamedTuple):
     """Learn-rate and L2 factor of one parameter array, by its key path."""
 
@@ -83,7 +86,7 @@ class Network:
     graph: tuple[Node, ...] = static(default=())
     outputs: tuple[str, ...] = static(default=())
     factors: tuple[Factors, ...] = static(default=())
-    origin: Origin = static(default=Origin())
+    origin: Origin = static(default=NO_ORIGIN)
 
     @classmethod
     def build(
@@ -95,7 +98,7 @@ class Network:
         initial: State | None = None,
         saved: State | None = None,
         factors: Sequence[Factors] = (),
-        origin: Origin = Origin(),
+        origin: Origin = NO_ORIGIN,
     ) -> Network:
         """Put layers together and check that they fit.
 
@@ -202,9 +205,9 @@ def predict(
 
     Arguments:
         net: the network.
-        x: `(time, features)`; `(features,)` for a network of feature input. With several
-            inputs a tuple in the order of `net.inputs`, or a dict by name. Cast to the
-            precision of the network, as MATLAB does. Batches: `jax.vmap`.
+        x: `(time, features)`; `(features,)` for a network of feature input. With
+            several inputs a tuple in the order of `net.inputs`, or a dict by name. Cast
+            to the precision of the network, as MATLAB does. Batches: `jax.vmap`.
         state: where to start; the initial state by default. `net.saved` continues where
             a saved network stood, which is what MATLAB's own `predict` does.
         return_state: also return the state after the last step.
@@ -232,8 +235,8 @@ def predict(
 def step(net: Network, state: State, x: Any) -> tuple[State, Any]:
     """One time step: `(state, x (features,)) -> (state, y (outputs,))`.
 
-    Carry first, so that `jax.lax.scan(partial(step, net), state, xs)` is a loop. A layer
-    of output mode "last" gives its output at every step: the last one so far.
+    Carry first, so that `jax.lax.scan(partial(step, net), state, xs)` is a loop. A
+    layer of output mode "last" gives its output at every step: the last one so far.
 
     Raises:
         InputError: the network has a layer that needs the whole sequence at once.

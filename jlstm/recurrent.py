@@ -258,9 +258,9 @@ class GRU(Recurrent):
         h' = (1 - z) * n + z * h
 
     The third form has a `recurrent_bias` in every gate. It equals torch, and Keras with
-    `reset_after=True`; the second equals Keras with `reset_after=False`; the first, which
-    is MATLAB's default, equals the third with zero recurrent biases. MATLAB calls the
-    candidate `n` h; projectors act as in `LSTM`.
+    `reset_after=True`; the second equals Keras with `reset_after=False`; the first,
+    which is MATLAB's default, equals the third with zero recurrent biases. MATLAB calls
+    the candidate `n` h; projectors act as in `LSTM`.
     """
 
     r: Gate

@@ -141,9 +141,17 @@ class Stream:
                 place=place,
                 do="inside jit, vmap or grad use jlstm.step and carry the state",
             )
-        if not isinstance(x, jax.Array):
-            x = np.asarray(x)
-        if np.iscomplexobj(x):
+        try:
+            x = x if isinstance(x, Array) else np.asarray(x)
+            real = not np.iscomplexobj(x)
+            # A copy, so that the caller may fill the same buffer again at once; and of
+            # one precision, so that all kinds of numbers meet the same compiled step.
+            x = x.astype(self._dtype) if real else x
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                "not an array of numbers", place=place, found=str(error)
+            ) from None
+        if not real:
             raise InputError("complex input", place=place, expected="real numbers")
         shape = self._shapes[name]
         many = () if self._streams is None else (self._streams,)
@@ -155,14 +163,7 @@ class Stream:
                 expected=(*many, *shape.space, shape.channels),
                 do="pass one time step, or use predict for a whole sequence",
             )
-        try:
-            # A copy, so that the caller may fill the same buffer again at once; and of
-            # one precision, so that all kinds of numbers meet the same compiled step.
-            return x.astype(self._dtype)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                "not an array of numbers", place=place, found=str(error)
-            ) from None
+        return x
 
     def _on_device(self, state: State) -> State:
         leaves, structure = jax.tree.flatten(dict(state))

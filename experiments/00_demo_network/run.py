@@ -71,7 +71,7 @@ def simulate() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 
 def network(a: Arrays) -> Network:
     """The network that the arrays describe."""
-    mean, std = np.ravel(a["X_mean"]), np.ravel(a["X_std"])
+    mean, std = a["X_mean"].ravel(), a["X_std"].ravel()
     return Network.build(
         {
             "input": Input(size=(3,), normalization="zscore", mean=mean, std=std),
@@ -152,10 +152,13 @@ def torch_outputs(a: Arrays, x: np.ndarray) -> dict[str, np.ndarray]:
     with torch.no_grad():
         for k in (1, 2):
             cell = torch.nn.LSTM(signal.shape[1], HIDDEN, dtype=torch.float64)
-            cell.weight_ih_l0.copy_(t[f"LSTM_W{k}"])
-            cell.weight_hh_l0.copy_(t[f"LSTM_R{k}"])
-            cell.bias_ih_l0.copy_(t[f"LSTM_b{k}"].ravel())
-            cell.bias_hh_l0.zero_()
+            parameters = {
+                "weight_ih_l0": t[f"LSTM_W{k}"],
+                "weight_hh_l0": t[f"LSTM_R{k}"],
+                "bias_ih_l0": t[f"LSTM_b{k}"].ravel(),
+                "bias_hh_l0": torch.zeros(4 * HIDDEN, dtype=torch.float64),
+            }
+            cell.load_state_dict(parameters)
             hidden = cell(signal)[0]
             signal = torch.relu(hidden)
             outputs |= {f"H{k}": hidden, f"R{k}out": signal}

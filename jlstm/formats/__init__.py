@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import JlstmError, Unsupported
 from ..golden import Golden
 from ..network import Network
+from ._gates import matlab_arrays as matlab_arrays
 
 LATER = {
     ".onnx": "ONNX",

@@ -82,24 +82,28 @@ CASES = [
         heads(5, 6, 4, 3, 2),
         (VECTORS,),
         self_attention,
+        whole=True,
     ),
     Case(
         "self-attention, causal, another scale",
         heads(5, 6, 9, 4, 3, causal=True, scale=0.3),
         (VECTORS,),
         self_attention,
+        whole=True,
     ),
     Case(
         "self-attention as torch has it",
         heads(6, 6, 6, 6, 3),
         (SIX,),
         torch_multihead,
+        whole=True,
     ),
     Case(
         "self-attention along a line",
         heads(4, 6, 2, 5, 2),
         (Shape(False, (9,), 4),),
         self_attention,
+        whole=True,
     ),
     Case(
         "attention between two sequences",
@@ -107,11 +111,13 @@ CASES = [
         (Shape(True, (), 6), Shape(True, (), 6), Shape(True, (), 4)),
         lambda layer, q, k, v: attention(q, k, v, 2, False, None),
         steps=(7, 9, 9),
+        whole=True,
     ),
     Case(
         "attention, causal, another scale",
         lambda r: L.Attention(3, causal=True, scale=0.4),
         (SIX, SIX, SIX),
         lambda layer, q, k, v: attention(q, k, v, 3, True, 0.4),
+        whole=True,
     ),
 ]

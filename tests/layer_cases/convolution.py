@@ -68,63 +68,54 @@ def conv2(*shape: int, **settings: Any) -> Callable[[Rng], L.Layer]:
 
 
 CASES = [
-    Case("conv1d", conv1(3, 5, 2), (VECTORS,), convolution((0, 0))),
+    Case("conv1d", conv1(3, 5, 2), (VECTORS,), convolution((0, 0)), whole=True),
     Case(
         "conv1d, all taps and channels alike in number",
         conv1(5, 5, 5, padding=(2, 2)),
         (VECTORS,),
-        convolution((2, 2)),
-    ),
+        convolution((2, 2)), whole=True),
     Case(
         "conv1d stride dilation padding",
         conv1(3, 5, 2, stride=2, dilation=3, padding=(4, 1), padding_value=0.7),
         (VECTORS,),
-        convolution((4, 1), stride=2, dilation=3, value=0.7),
-    ),
+        convolution((4, 1), stride=2, dilation=3, value=0.7), whole=True),
     Case(
         "conv1d causal",
         conv1(4, 5, 2, dilation=2, padding="causal"),
         (VECTORS,),
-        convolution((6, 0), dilation=2),
-    ),
+        convolution((6, 0), dilation=2), whole=True),
     # 7 steps, stride 3: three windows; (3 - 1) 3 + 4 - 7 = 3 values, the odd one last.
     Case(
         "conv1d same, stride",
         conv1(4, 5, 2, stride=3, padding="same"),
         (VECTORS,),
-        convolution((1, 2), stride=3),
-    ),
+        convolution((1, 2), stride=3), whole=True),
     # 7 steps, stride 1, a window of (4 - 1) 3 + 1 = 10: nine values.
     Case(
         "conv1d same, dilation",
         conv1(4, 5, 2, dilation=3, padding="same"),
         (VECTORS,),
-        convolution((4, 5), dilation=3),
-    ),
+        convolution((4, 5), dilation=3), whole=True),
     Case(
         "conv1d groups",
         conv1(3, 2, 9, groups=3),
         (SIX,),
-        convolution((0, 0), groups=3),
-    ),
+        convolution((0, 0), groups=3), whole=True),
     Case(
         "conv1d replicate",
         conv1(3, 5, 2, padding=(3, 2), padding_value="replicate"),
         (VECTORS,),
-        convolution((3, 2), mode="edge"),
-    ),
+        convolution((3, 2), mode="edge"), whole=True),
     Case(
         "conv1d symmetric-include-edge",
         conv1(3, 5, 2, padding=(3, 2), padding_value="symmetric-include-edge"),
         (VECTORS,),
-        convolution((3, 2), mode="symmetric"),
-    ),
+        convolution((3, 2), mode="symmetric"), whole=True),
     Case(
         "conv1d symmetric-exclude-edge",
         conv1(3, 5, 2, padding=(3, 2), padding_value="symmetric-exclude-edge"),
         (VECTORS,),
-        convolution((3, 2), mode="reflect"),
-    ),
+        convolution((3, 2), mode="reflect"), whole=True),
     Case(
         "conv1d over space",
         conv1(3, 4, 2, stride=2, padding=(1, 2), axis="space"),

@@ -54,5 +54,6 @@ CASES = [
         lambda r: L.PositionEmbedding(normal(r, 9, 3)),
         (VECTORS,),
         lambda layer, x: layer.weights[[0, 1, 2, 3, 4, 5, 6]],
+        whole=True,
     ),
 ]

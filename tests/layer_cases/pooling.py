@@ -57,30 +57,35 @@ CASES = [
         lambda r: L.Pooling1D("max", 3, 2, (1, 1)),
         (VECTORS,),
         by_torch_pool(lambda x: F.max_pool1d(x, 3, 2, 1), 1),
+        whole=True,
     ),
     Case(
         "max pool 1d same",
         lambda r: L.Pooling1D("max", 4, 3, "same"),
         (VECTORS,),
         windowed(np.max, (4,), (3,), ((1, 2),), -np.inf),
+        whole=True,
     ),
     Case(
         "average pool 1d counts its padding",
         lambda r: L.Pooling1D("average", 3, 2, (1, 1)),
         (VECTORS,),
         by_torch_pool(lambda x: F.avg_pool1d(x, 3, 2, 1), 1),
+        whole=True,
     ),
     Case(
         "average pool 1d, another padding value",
         lambda r: L.Pooling1D("average", 4, 2, (3, 1), 1.5),
         (VECTORS,),
         windowed(np.mean, (4,), (2,), ((3, 1),), 1.5),
+        whole=True,
     ),
     Case(
         "average pool 1d without its padding",
         lambda r: L.Pooling1D("average", 4, 3, "same", "mean"),
         (VECTORS,),
         windowed(np.nanmean, (4,), (3,), ((1, 2),), np.nan),
+        whole=True,
     ),
     Case(
         "max pool 1d over space",
@@ -123,12 +128,14 @@ CASES = [
         lambda r: L.GlobalPooling1D("max"),
         (VECTORS,),
         lambda layer, x: x.max(0),
+        whole=True,
     ),
     Case(
         "global average pool over time",
         lambda r: L.GlobalPooling1D("average"),
         (VECTORS,),
         lambda layer, x: x.mean(0),
+        whole=True,
     ),
     Case(
         "global average pool over a line",
@@ -153,6 +160,7 @@ CASES = [
         lambda r: L.Indexing1D("first"),
         (VECTORS,),
         lambda layer, x: x[0],
+        whole=True,
     ),
     Case(
         "last step", lambda r: L.Indexing1D("last"), (VECTORS,), lambda layer, x: x[6]

@@ -1,0 +1,593 @@
+"""The command line: the verbs of the library, one function each.
+
+The only module that prints. It must start fast: nothing here imports jax before a verb
+that needs it runs.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from .errors import InputError, JlstmError
+
+if TYPE_CHECKING:
+    from .network import Network
+
+File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Toml = Annotated[Path | None, tyro.conf.arg(metavar="TOML")]
+Source = Annotated[str | None, tyro.conf.arg(metavar="SOURCE")]
+Target = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Layout = Literal["auto", "time-features", "features-time"]
+Precision = Literal["single", "double"]
+Start = Literal["initial", "saved"]
+
+DISAGREES, REFUSED = 1, 2
+"""Exit codes: the numbers differ; something was refused, with the reason on stderr."""
+
+INTRODUCTION = """\
+Trained recurrent networks out of MATLAB into JAX, with proof.
+
+  jlstm demo                                           the whole job on a built-in net
+  jlstm inspect net.mat                                what is in the file
+  jlstm validate net.mat --input X --expected YPred    are the predictions equal?
+  jlstm predict net.mat --input x.csv --output y.csv   its numbers for new data
+
+SOURCE is a file (data.csv, data.npy, data.npz:name, data.mat:variable) or a variable of
+the network's own MAT file. Exit code 0: done, or the numbers agree; 1: they differ;
+2: refused, with the reason. --debug after any command shows the traceback."""
+
+
+def inspect(
+    file: File,
+    /,
+    *,
+    variable: Name = None,
+    layers: Toml = None,
+    json: Flag = False,
+) -> int:
+    """Show a network: layers, shapes, settings, parameters, state, class names.
+
+    Weights extracted by hand need a description of the layers, a TOML file of
+    [[layers]] tables: type = "lstm", input_weights = "LSTM_W1",
+    recurrent_weights = "LSTM_R1", bias = "LSTM_b1"; type = "fully connected",
+    weights = "FC_Weights", bias = "FC_Bias"; and so on, in order.
+
+    Args:
+        file: a MAT file (v4 to v7.3) or a native .safetensors file.
+        variable: which network, where there are several: net, results.net, nets{2}.
+        layers: how arrays extracted by hand form a network.
+        json: print JSON for scripts.
+    """
+    from .inspection import layer_table, notices
+
+    net = _load(file, variable, layers)
+    if not json:
+        print(net)
+        return 0
+    origin = net.origin._asdict() | {"details": dict(net.origin.details)}
+    _print_json(
+        {
+            "origin": origin,
+            "precision": str(net.dtype),
+            "inputs": list(net.inputs),
+            "outputs": list(net.outputs),
+            "classes": list(net.classes),
+            "layers": layer_table(net),
+            "notices": notices(net),
+        }
+    )
+    return 0
+
+
+def predict(
+    file: File,
+    /,
+    *,
+    input: Source,
+    output: Target = None,
+    variable: Name = None,
+    layers: Toml = None,
+    layout: Layout = "auto",
+    state: Start = "initial",
+    precision: Precision = "single",
+) -> int:
+    """Run a network over recorded sequences.
+
+    One sequence is printed as CSV, one line a time step, or written to --output;
+    several sequences (a cell array) go to --output as .npz, one array each. A
+    classifier gives its scores, one column a class.
+
+    Args:
+        file: the network.
+        input: the sequence, or a cell array of sequences.
+        output: .csv, .npy or .npz; printed as CSV without it.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+        layout: orientation of the input, where both would fit the network.
+        state: start from the initial state, or from the one the network was saved in.
+        precision: arithmetic to compute in.
+    """
+    import numpy as np
+
+    net = _load(file, variable, layers)
+    sequences = _inputs(net, input, file, layout)
+    results = []
+    with _in_precision(net, precision) as (net, start):
+        from .network import predict as run
+
+        begin = start if state == "saved" else None
+        for x in _progress(sequences, "predicting"):
+            y = run(net, x, state=begin)
+            results.append(tuple(map(np.asarray, y if isinstance(y, tuple) else (y,))))
+    _write(results, output, _columns(net))
+    return 0
+
+
+def validate(
+    file: File,
+    /,
+    *,
+    input: Source = None,
+    expected: Source = None,
+    scale: Source = None,
+    offset: Source = None,
+    variable: Name = None,
+    layers: Toml = None,
+    layout: Layout = "auto",
+    state: Start = "initial",
+    precision: Precision = "single",
+    tolerance: float | None = None,
+    plot: Target = None,
+    json: Flag = False,
+) -> int:
+    """Compare a network with recorded predictions: exit code 0 if they agree, else 1.
+
+    Without --input and --expected, the golden vectors in the file itself are used
+    (files of jlstm_export.m, and native files made from them). Class labels can be
+    compared too, but they are weak proof: wrong networks keep most labels.
+
+    Args:
+        file: the network.
+        input: what went in: a sequence, or a cell array of sequences.
+        expected: what the original returned for it: scores, or class labels.
+        scale: a factor that the recorded numbers contain, a number or a variable
+            (expected = prediction * scale + offset), where outputs were standardised.
+        offset: likewise, a number or a variable.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+        layout: orientation of both arrays, where both would fit the network.
+        state: start from the initial state, or from the one the network was saved in.
+        precision: arithmetic to compute in.
+        tolerance: largest absolute difference to accept; by default it follows from the
+            precision and the length of the sequence.
+        plot: write a picture of both outputs and their difference (needs jlstm[plot]).
+        json: print JSON for scripts.
+    """
+    from . import formats
+    from .validate import self_test
+    from .validate import validate as compare
+
+    if (input is None) != (expected is None):
+        raise InputError(
+            "one of --input and --expected is missing",
+            do="give both, or neither for a file with golden vectors",
+        )
+    if input is not None and expected is not None:
+        net = _load(file, variable, layers)
+        xs = _inputs(net, input, file, layout)
+        ys = _expected(net, xs, expected, file, layout, scale, offset)
+        begin = net.saved if state == "saved" else None
+        many = len(xs) > 1
+        result = compare(
+            net,
+            xs if many else xs[0],
+            ys if many else ys[0],
+            state=begin,
+            precision=precision,
+            tolerance=tolerance,
+        )
+        verdicts = [result]
+    else:
+        net, golden = formats.read(file, variable=variable, layers=layers)
+        if not golden:
+            raise InputError(
+                "the file carries no golden vectors",
+                file=file,
+                expected="--input and --expected, or a file made by jlstm_export.m",
+            )
+        verdicts = [self_test(net, record) for record in golden]
+    if plot is not None:
+        from .plots import comparison
+
+        comparison(verdicts[0], plot)
+    if json:
+        found = [verdict.to_dict() for verdict in verdicts]
+        _print_json(found[0] if len(found) == 1 else found)
+    else:
+        print("\n\n".join(str(verdict) for verdict in verdicts))
+    return 0 if all(verdict.ok for verdict in verdicts) else DISAGREES
+
+
+def stream(
+    file: File,
+    /,
+    *,
+    variable: Name = None,
+    layers: Toml = None,
+    state: Start = "initial",
+    precision: Precision = "single",
+) -> int:
+    """Answer every CSV line on standard input with a line on standard output.
+
+    One line is one time step; the state is kept between lines, as MATLAB's
+    predictAndUpdateState keeps it when its network is assigned back. An empty line
+    resets the state. Example: tail -f sensor.csv | jlstm stream net.mat
+
+    Args:
+        file: the network.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+        state: start from the initial state, or from the one the network was saved in.
+        precision: arithmetic to compute in.
+    """
+    import numpy as np
+
+    net = _load(file, variable, layers)
+    with _in_precision(net, precision) as (net, start):
+        from .stream import Stream
+
+        running = Stream(net, state=start if state == "saved" else None)
+        for number, line in enumerate(sys.stdin, 1):
+            if not line.strip():
+                running.reset()
+                continue
+            try:
+                x = np.array([float(part) for part in line.split(",")])
+            except ValueError:
+                raise InputError(
+                    "not a line of numbers",
+                    place=f"line {number}",
+                    found=line.strip()[:60],
+                    expected="numbers separated by commas, one line a time step",
+                ) from None
+            try:
+                y = running.step(x)
+            except InputError as error:
+                raise error.within(place=f"line {number}") from None
+            print(",".join(_text(value) for value in np.ravel(y)), flush=True)
+    return 0
+
+
+def convert(
+    file: File,
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")],
+    /,
+    *,
+    variable: Name = None,
+    layers: Toml = None,
+) -> int:
+    """Write a network in the native format, every weight bit for bit.
+
+    The target is a .safetensors file: arrays under their key paths, the structure as
+    JSON, a checksum. Golden vectors of the source come along.
+
+    Args:
+        file: the network.
+        target: the file to write, net.safetensors.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+    """
+    import jax
+    import numpy as np
+
+    from . import formats
+
+    net, golden = formats.read(file, variable=variable, layers=layers)
+    formats.save(net, target, golden[0] if golden else None)
+    again, _ = formats.read(target)
+    pairs = zip(jax.tree.leaves(net), jax.tree.leaves(again), strict=True)
+    same = all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
+    if not same:
+        raise JlstmError("the written file reads back differently", file=target)
+    print(f"{target}: read back, every array equal bit for bit")
+    return 0
+
+
+def demo(*, plot: Target = None, json: Flag = False) -> int:
+    """Show the whole job on a built-in network: load, prove, stream, differentiate.
+
+    Args:
+        plot: write a picture of the network's output, the recorded output and the
+            formula that goes wrong (needs jlstm[plot]).
+        json: print the figures as JSON for scripts.
+    """
+    from . import demo as demonstration
+
+    figures = {}
+    for section in demonstration.sections():
+        figures[section.title] = section.figures
+        if not json:
+            print(f"{_bold('== ' + section.title)}\n{section.text}\n")
+    if json:
+        _print_json(figures)
+    else:
+        print(f"{_bold('== where to go next')}\n{demonstration.NEXT}")
+    if plot is not None:
+        from .plots import demo_picture
+
+        demo_picture(plot)
+    return 0
+
+
+def matlab_script() -> int:
+    """Print jlstm_export.m, to be run once in MATLAB.
+
+    It writes any network as plain structs with golden vectors, for networks that jlstm
+    does not read directly and as the strongest proof:
+    jlstm matlab-script > jlstm_export.m, then in MATLAB
+    jlstm_export(net, X, 'net_export.mat'), then jlstm validate net_export.mat
+    """
+    from importlib.resources import files
+
+    sys.stdout.write((files("jlstm") / "data" / "jlstm_export.m").read_text("utf-8"))
+    return 0
+
+
+COMMANDS = {
+    "demo": demo,
+    "inspect": inspect,
+    "validate": validate,
+    "predict": predict,
+    "stream": stream,
+    "convert": convert,
+    "matlab-script": matlab_script,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    if arguments == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"jlstm {version('jlstm')}")
+        return 0
+    try:
+        return tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, args=arguments, prog="jlstm", description=INTRODUCTION
+        )
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        print(_complaint(error), file=sys.stderr)
+        return REFUSED
+
+
+def _complaint(error: Exception) -> str:
+    if isinstance(error, JlstmError):
+        return f"jlstm: {error}"
+    kind = type(error).__name__
+    return (
+        f"jlstm: unexpected {kind}: {error}\n  do:       run it again with --debug and "
+        "report the traceback"
+    )
+
+
+# --- reading and writing --------------------------------------------------------------
+
+
+def _load(file: Path, variable: str | None, layers: Path | None) -> Network:
+    from . import formats
+
+    return formats.read(file, variable=variable, layers=layers)[0]
+
+
+def _inputs(net: Network, source: str | None, file: Path, layout: Layout) -> list[Any]:
+    """The input sequences, each an array or, for several inputs, a tuple of them."""
+    from . import recording
+
+    names = (source or "").split(",")
+    if len(names) != len(net.inputs):
+        raise InputError(
+            f"the network has {len(net.inputs)} inputs",
+            found=source,
+            expected=f"one source for each of {', '.join(net.inputs)}, comma-separated",
+        )
+    shapes = net.shapes
+    columns = [
+        [
+            recording.arrange(array, shapes[name], _LAYOUTS[layout])
+            for array in recording.read(given, file)
+        ]
+        for name, given in zip(net.inputs, names, strict=True)
+    ]
+    if len({len(column) for column in columns}) != 1:
+        raise InputError(
+            "the inputs have different numbers of sequences",
+            found=", ".join(str(len(column)) for column in columns),
+        )
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _expected(
+    net: Network,
+    xs: list[Any],
+    source: str,
+    file: Path,
+    layout: Layout,
+    scale: str | None,
+    offset: str | None,
+) -> list[Any]:
+    """The recorded outputs, one for each sequence, with the scaling taken out."""
+    from . import recording
+
+    shapes = net.shapes
+    columns = []
+    for ref, given in zip(net.outputs, _split(source, len(net.outputs)), strict=True):
+        found = recording.read(given, file)
+        if isinstance(found[0], tuple):
+            return recording.per_sequence(found[0], len(xs))
+        if len(found) == 1 and len(xs) > 1:
+            found = recording.rows(found[0], len(xs))
+        steps = [
+            (x[0] if isinstance(x, tuple) else x).shape[0] if shapes[ref].time else None
+            for x in xs
+        ]
+        if len(found) != len(xs):
+            raise InputError(
+                "not one recorded output for each sequence",
+                found=f"{len(found)} outputs",
+                expected=f"{len(xs)}",
+            )
+        factor = _number(scale, file, 1.0)
+        shift = _number(offset, file, 0.0)
+        columns.append(
+            [
+                (recording.arrange(y, shapes[ref], _LAYOUTS[layout], t) - shift)
+                / factor
+                for y, t in zip(found, steps, strict=True)
+            ]
+        )
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _split(source: str, count: int) -> list[str]:
+    parts = source.split(",")
+    if len(parts) != count:
+        raise InputError(
+            f"the network has {count} outputs",
+            found=source,
+            expected="one source for each, comma-separated",
+        )
+    return parts
+
+
+def _number(source: str | None, file: Path, default: float) -> Any:
+    """A number, or the numbers in a variable."""
+    from . import recording
+
+    if source is None:
+        return default
+    try:
+        return float(source)
+    except ValueError:
+        return recording.read(source, file)[0].ravel()
+
+
+_LAYOUTS: dict[str, Any] = {
+    "auto": "auto",
+    "time-features": "time x features",
+    "features-time": "features x time",
+}
+
+
+class _in_precision:
+    """The network in the precision asked for, and JAX's double precision with it."""
+
+    def __init__(self, net: Network, precision: Precision):
+        self.net = net.astype("float64" if precision == "double" else "float32")
+        self.double = precision == "double"
+
+    def __enter__(self) -> tuple[Network, Any]:
+        import jax
+
+        self.context = jax.enable_x64(self.double)
+        self.context.__enter__()
+        return self.net, self.net.saved
+
+    def __exit__(self, *failure: Any) -> None:
+        self.context.__exit__(*failure)
+
+
+def _columns(net: Network) -> list[str]:
+    """Names of the output columns: classes, or y1, y2, ..."""
+    shape = net.shapes[net.outputs[0]]
+    names = list(net.classes)
+    if len(names) == shape.channels and len(net.outputs) == 1:
+        return names
+    return [f"y{k}" for k in range(1, shape.channels + 1)]
+
+
+def _write(results: list[Any], output: Path | None, columns: list[str]) -> None:
+    import io
+
+    import numpy as np
+
+    single = len(results) == 1 and len(results[0]) == 1
+    suffix = output.suffix.lower() if output is not None else ".csv"
+    if suffix not in (".csv", ".npy", ".npz") or (suffix != ".npz" and not single):
+        raise InputError(
+            "this cannot be written there",
+            file=output or "standard output",
+            found=f"{len(results)} sequences of {len(results[0])} outputs",
+            expected="--output with .npz"
+            if not single
+            else "--output with .csv, .npy or .npz",
+        )
+    if suffix == ".csv":
+        rows = np.atleast_2d(results[0][0])
+        rows = rows.reshape(rows.shape[0], -1)
+        lines = [",".join(columns)]
+        lines += [",".join(_text(value) for value in row) for row in rows]
+        data = ("\n".join(lines) + "\n").encode()
+    else:
+        buffer = io.BytesIO()
+        if suffix == ".npy":
+            np.save(buffer, results[0][0])
+        else:
+            arrays = {
+                f"y{k}" if len(result) == 1 else f"y{k}_{j}": array
+                for k, result in enumerate(results, 1)
+                for j, array in enumerate(result, 1)
+            }
+            np.savez(buffer, **arrays)
+        data = buffer.getvalue()
+    if output is None:
+        sys.stdout.write(data.decode())
+        return
+    from .formats.native import write_whole
+
+    write_whole(output, data)
+    print(
+        f"{output}: {len(results)} sequence{'s' * (len(results) > 1)}", file=sys.stderr
+    )
+
+
+def _text(value: Any) -> str:
+    """The shortest decimal number that reads back as the same value of its precision."""
+    return repr(value.item()) if value.dtype == "float64" else str(value)
+
+
+def _progress(items: list[Any], what: str) -> Iterator[Any]:
+    """The items, with a progress bar on a terminal where there are many."""
+    if len(items) < 10 or not sys.stderr.isatty():
+        return iter(items)
+    from rich.console import Console
+    from rich.progress import track
+
+    return iter(track(items, what, console=Console(stderr=True)))
+
+
+def _print_json(value: Any) -> None:
+    print(json_module.dumps(value, indent=2, allow_nan=False, default=str))
+
+
+def _bold(text: str) -> str:
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text

@@ -1,0 +1,122 @@
+"""Pictures of predictions against recorded numbers (extra `plot`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError, JlstmError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_PANELS = 4
+
+
+def comparison(
+    path: str | Path,
+    predicted: Any,
+    expected: Any,
+    *,
+    others: dict[str, Any] | None = None,
+    tolerance: float | None = None,
+    title: str = "",
+) -> None:
+    """Draw predictions over recorded outputs, and their difference below.
+
+    Arguments:
+        path: the picture to write; .png, .svg or .pdf.
+        predicted, expected: `(time, outputs)`, or `(outputs,)` as bars.
+        others: further curves by name, such as a formula that goes wrong.
+        tolerance: drawn as a line in the panel of differences.
+        title: what is compared.
+
+    Raises:
+        JlstmError: matplotlib is not installed.
+        InputError: matplotlib does not write this kind of file.
+    """
+    predicted, expected = (np.atleast_1d(np.asarray(a)) for a in (predicted, expected))
+    others = {name: np.asarray(curve) for name, curve in (others or {}).items()}
+    series = predicted.ndim > 1
+    count = min(predicted.shape[-1], MAX_PANELS) if series else 1
+    figure = _figure(count + 1)
+    axes = figure.axes
+    for k in range(count):
+        if series:
+            _curves(axes[k], predicted[:, k], expected[:, k])
+            for name, curve in others.items():
+                axes[k].plot(curve[:, k], color="tab:red", lw=0.9, label=name)
+        else:
+            _bars(axes[k], predicted, expected)
+        axes[k].set_ylabel(f"output {k + 1}" if series else "value")
+    axes[0].legend(loc="best", fontsize=8, frameon=False)
+    axes[0].set_title(title, fontsize=10)
+    _differences(axes[count], predicted, expected, others, tolerance)
+    axes[count].set_xlabel("time step" if series else "output")
+    _save(figure, Path(path))
+
+
+def _figure(panels: int) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise JlstmError(
+            "pictures need matplotlib", do="pip install 'jlstm[plot]'"
+        ) from None
+    figure = Figure(figsize=(8, 1.4 + 1.8 * panels), layout="constrained", dpi=120)
+    figure.subplots(panels, 1, sharex=True)
+    return figure
+
+
+def _curves(axes: Any, predicted: np.ndarray, expected: np.ndarray) -> None:
+    axes.plot(expected, color="0.7", lw=3.5, label="recorded")
+    axes.plot(predicted, color="tab:blue", lw=1.1, label="jlstm")
+
+
+def _bars(axes: Any, predicted: np.ndarray, expected: np.ndarray) -> None:
+    at = np.arange(1, predicted.size + 1)
+    axes.bar(at - 0.2, expected, 0.4, color="0.7", label="recorded")
+    axes.bar(at + 0.2, predicted, 0.4, color="tab:blue", label="jlstm")
+
+
+def _differences(
+    axes: Any,
+    predicted: np.ndarray,
+    expected: np.ndarray,
+    others: dict[str, np.ndarray],
+    tolerance: float | None,
+) -> None:
+    def worst(curve: np.ndarray) -> np.ndarray:
+        error = np.abs(np.asarray(curve, float) - expected)
+        return error.max(axis=-1) if error.ndim > 1 else error
+
+    x = np.arange(len(predicted)) + (predicted.ndim == 1)
+    marker = "." if predicted.ndim == 1 else None
+    # Zero has no place on a logarithmic axis: the smallest step of float32 stands in.
+    floor = np.finfo(np.float32).eps * max(np.abs(expected).max(), 1e-30) / 8
+    error = np.maximum(worst(predicted), floor)
+    axes.semilogy(x, error, color="tab:blue", lw=1, marker=marker, label="jlstm")
+    for name, curve in others.items():
+        axes.semilogy(x, worst(curve), color="tab:red", lw=0.9, label=name)
+    if tolerance:
+        axes.axhline(tolerance, color="k", ls=":", lw=1, label="tolerance")
+    axes.set_ylabel("largest difference")
+    axes.legend(loc="best", fontsize=8, frameon=False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    import io
+
+    from .formats.native import write_whole
+
+    buffer = io.BytesIO()
+    kind = path.suffix.lstrip(".").lower()
+    known = figure.canvas.get_supported_filetypes()
+    if kind not in known:
+        raise InputError(
+            "no kind of picture", file=path, found=kind, expected=", ".join(known)
+        )
+    figure.savefig(buffer, format=kind)
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,229 @@
+"""Recorded sequences: from CSV, NumPy and MAT files into `(time, features)` arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import Ambiguous, DamagedFile, InputError
+from .formats.fields import numeric, strings
+from .formats.lookup import lookup
+from .formats.matfile import Cell, MatFile
+from .formats.matlab_export import from_matlab
+from .pytree import Shape
+
+Layout = Literal["auto", "time x features", "features x time"]
+SUFFIXES = (".csv", ".tsv", ".txt", ".npy", ".npz", ".mat")
+
+
+def read(source: str, beside: str | Path | None = None) -> list[Any]:
+    """Arrays from a file, or from a variable of a MAT file.
+
+    Arguments:
+        source: `data.csv` (a header line is allowed), `data.npy`, `data.npz` or
+            `data.npz:name`, `data.mat:variable`, or a variable of `beside`.
+        beside: a MAT file in which plain names are looked up.
+
+    Returns:
+        one array for each sequence, as the file orders its axes; a tuple of strings in
+        place of an array where the variable holds class labels.
+
+    Raises:
+        InputError: there is no such thing, or it is not numbers.
+    """
+    path, _, name = source.rpartition(":")
+    if not path or Path(path).suffix.lower() not in SUFFIXES:
+        path, name = source, ""
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES:
+        if not Path(path).is_file():
+            raise InputError("no such file", file=path)
+        if suffix == ".mat":
+            return _from_mat(Path(path), name)
+        if suffix in (".npy", ".npz"):
+            return _from_numpy(Path(path), name)
+        return [_from_csv(Path(path))]
+    if beside is not None and Path(beside).suffix.lower() == ".mat":
+        return _from_mat(Path(beside), source)
+    raise InputError(
+        "neither a file nor a variable",
+        found=repr(source),
+        expected=f"a file ({', '.join(SUFFIXES)}), file.mat:variable, "
+        "or a variable of the network's own MAT file",
+    )
+
+
+def _from_mat(path: Path, name: str) -> list[Any]:
+    file = MatFile(path)
+    if not name:
+        plain = [n for n in file.names if isinstance(file[n], np.ndarray)]
+        if len(plain) != 1:
+            raise Ambiguous(
+                "which variable?",
+                file=path,
+                found=", ".join(file.names),
+                do=f"{path}:{(plain or ['name'])[0]}",
+            )
+        name = plain[0]
+    value = lookup(file, name)
+    if (labels := strings(value)) is not None:
+        return [labels]
+    items = list(value) if isinstance(value, Cell) else [value]
+    return [np.asarray(numeric(item, f"{path}:{name}")) for item in items]
+
+
+def _from_numpy(path: Path, name: str) -> list[Any]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError("not a NumPy file", file=path, found=error) from None
+    if isinstance(loaded, np.ndarray):
+        return [loaded]
+    names = list(loaded.files)
+    if not name and len(names) != 1:
+        raise Ambiguous(
+            "which array?", file=path, found=", ".join(names), do=f"{path}:{names[0]}"
+        )
+    if name and name not in names:
+        raise InputError(
+            f"no array '{name}'", file=path, expected=", ".join(names) or "any"
+        )
+    return [loaded[name or names[0]]]
+
+
+def _from_csv(path: Path) -> np.ndarray:
+    import pandas as pd
+
+    try:
+        first = pd.read_csv(path, sep=None, engine="python", header=None, nrows=1)
+        numbers = pd.to_numeric(first.iloc[0], errors="coerce")
+        header = 0 if numbers.isna().any() else None
+        table = pd.read_csv(path, sep=None, engine="python", header=header)
+    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError("not a table of numbers", file=path, found=error) from None
+    bad = [str(c) for c in table if not pd.api.types.is_numeric_dtype(table[c])]
+    if bad:
+        raise InputError(
+            "columns that are not numbers", file=path, found=", ".join(bad)
+        )
+    return table.to_numpy(float)
+
+
+def arrange(
+    array: Any, shape: Shape, layout: Layout = "auto", steps: int | None = None
+) -> np.ndarray:
+    """Bring a recorded array into the layout of a layer of this shape.
+
+    Vectors over time are oriented as in `orient`. Images over time come as MATLAB has
+    them, `height x width x channels x time`, or already as `(time, *space, channels)`.
+
+    Raises:
+        Ambiguous, InputError: as in `orient`.
+    """
+    array = np.asarray(array)
+    if not shape.space and shape.time:
+        return orient(array, shape.channels, layout, steps)
+    tail = (*shape.space, shape.channels)
+    if not shape.time:
+        if array.size != shape.features:
+            raise InputError(
+                "the array does not fit the network",
+                found=f"shape {array.shape}",
+                expected=str(shape),
+            )
+        return array.reshape(tail, order="F")
+    ours = array.shape[1:] == tail
+    theirs = array.shape[:-1] == tail or array.shape == (*tail[:-1], array.shape[-1])
+    if ours and theirs and layout == "auto":
+        raise Ambiguous("both orientations fit", found=f"shape {array.shape}")
+    if ours and layout != "features x time":
+        return array
+    try:
+        return from_matlab(array, shape)
+    except DamagedFile as error:
+        raise InputError(
+            "the array does not fit the network",
+            found=error.found,
+            expected=error.expected,
+        ) from None
+
+
+def rows(array: Any, count: int) -> list[np.ndarray]:
+    """One row for each sequence, as MATLAB's predict returns them: N x R.
+
+    Raises:
+        InputError: the number of rows is another.
+    """
+    array = np.asarray(array)
+    if array.ndim != 2 or array.shape[0] != count:
+        raise InputError(
+            "not one recorded output for each sequence",
+            found=f"shape {array.shape}",
+            expected=f"a cell array of {count}, or {count} rows",
+        )
+    return list(array)
+
+
+def per_sequence(labels: tuple[str, ...], count: int) -> list[Any]:
+    """One class label for each sequence, or one a time step of a single sequence."""
+    if count == 1:
+        return [labels]
+    if len(labels) != count:
+        raise InputError(
+            "not one label for each sequence", found=len(labels), expected=count
+        )
+    return list(labels)
+
+
+def orient(
+    array: Any, features: int, layout: Layout = "auto", steps: int | None = None
+) -> np.ndarray:
+    """Bring a two-dimensional array into `(time, features)`.
+
+    With `layout="auto"` the number of features, and the number of steps where it is
+    known, decide; where both orientations fit, nothing is guessed.
+
+    Arguments:
+        array: `(time, features)`, `(features, time)`, or flat.
+        features: how many there must be.
+        layout: the orientation, where the caller knows it.
+        steps: how many steps there must be, if that is known.
+
+    Raises:
+        Ambiguous: both orientations fit.
+        InputError: none does.
+    """
+    array = np.asarray(array)
+    if array.ndim == 1:
+        array = array[None, :] if features == array.size and steps in (1, None) else (
+            array[:, None]
+        )  # fmt: skip
+        layout = "time x features"
+    if array.ndim != 2:
+        raise InputError("not one sequence", found=f"shape {array.shape}")
+
+    def fits(candidate: np.ndarray) -> bool:
+        return candidate.shape[1] == features and steps in (None, candidate.shape[0])
+
+    if layout == "auto":
+        upright, lying = fits(array), fits(array.T)
+        if upright and lying and array.shape != (1, 1):
+            raise Ambiguous(
+                "both orientations fit",
+                found=f"shape {array.shape}, {features} features",
+                do='say which: layout="features x time" (--layout features-time), or '
+                '"time x features"',
+            )
+        array = array if upright else array.T
+    elif layout == "features x time":
+        array = array.T
+    if not fits(array):
+        raise InputError(
+            "the array does not fit the network",
+            found=f"shape {array.shape if layout != 'auto' else array.T.shape}",
+            expected=f"{features} features"
+            + (f" and {steps} steps" if steps is not None else ""),
+        )
+    return array

@@ -1,0 +1,360 @@
+"""A stream gives, step by step, what others compute over the whole signal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+import reference
+from networks import assert_identical, lstm, normal
+
+from jlstm import layers as L
+from jlstm.errors import InputError
+from jlstm.formats import matlab
+from jlstm.network import Network, Node, init_state, predict, step
+from jlstm.recurrent import GRU, LSTM, Bidirectional, Gate, LSTMState, Peephole
+from jlstm.stream import Stream
+
+STEPS, FEATURES, HIDDEN, OUTPUTS = 9, 3, 5, 2
+
+
+def layer(cell: oracles.Cell, w: Any) -> Any:
+    """The layer of jlstm with the weights of an oracle."""
+    made = {
+        k: Gate(w[f"{k}.W"], w[f"{k}.R"], w[f"{k}.b"], w.get(f"{k}.br"))
+        for k in cell.gates
+    }
+    settings: Any = dict(state_activation=cell.state, gate_activation=cell.gate)
+    settings |= dict(input_projector=w.get("Q_in"), output_projector=w.get("Q_out"))
+    if cell.peephole:
+        settings["peephole"] = Peephole(*(w[f"{k}.p"] for k in "ifo"))
+    if cell.kind == "gru":
+        return GRU(**made, **settings, reset_mode=cell.mode)
+    return LSTM(**made, **settings)
+
+
+def stacked(rng: np.random.Generator, cell: oracles.Cell) -> tuple[Network, Any]:
+    """Two layers of a kind and a dense one; and the same by a NumPy loop."""
+    first = oracles.draw(rng, cell, FEATURES, HIDDEN)
+    second = oracles.draw(rng, cell, HIDDEN, HIDDEN + 2)
+    dense: Any = rng.normal(size=(OUTPUTS, HIDDEN + 2)), rng.normal(size=OUTPUTS)
+    net = Network.build(
+        {
+            "in": L.Input((FEATURES,)),
+            "one": layer(cell, first),
+            "two": layer(cell, second),
+            "fc": L.FullyConnected(*dense),
+        }
+    )
+
+    def oracle(x: np.ndarray) -> np.ndarray:
+        for w, width in ((first, HIDDEN), (second, HIDDEN + 2)):
+            x = oracles.loop(cell, w, x, np.zeros(width), np.zeros(width))["h"]
+        return x @ dense[0].T + dense[1]
+
+    return net, oracle
+
+
+def run(stream: Stream, x: Any) -> np.ndarray:
+    return np.stack([stream.step(x_t) for x_t in x])
+
+
+@pytest.mark.parametrize("cell", oracles.CELLS, ids=str)
+def test_a_stream_is_the_loop(cell, rng, double):
+    net, oracle = stacked(rng, cell)
+    x = rng.normal(size=(STEPS, FEATURES))
+    stream = Stream(net)
+    np.testing.assert_allclose(run(stream, x), oracle(x), rtol=0, atol=1e-13)
+    stream.reset()
+    np.testing.assert_allclose(run(stream, x[:4]), oracle(x[:4]), rtol=0, atol=1e-13)
+
+
+@pytest.fixture
+def net(rng) -> Network:
+    return stacked(rng, oracles.Cell("lstm"))[0].astype("float32")
+
+
+@pytest.fixture
+def oracle(rng) -> Any:
+    return stacked(np.random.default_rng(20240229), oracles.Cell("lstm"))[1]
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(STEPS, FEATURES))
+
+
+def close(y: Any, expected: Any) -> None:
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6)
+
+
+def test_single_precision(net, oracle, x):
+    y = run(Stream(net), x)
+    assert y.dtype == np.float32
+    close(y, oracle(x))
+
+
+def test_start_from_a_state(net, oracle, x):
+    _, state = predict(net, x[:4], return_state=True)
+    close(run(Stream(net, state), x[4:]), oracle(x)[4:])
+    saved = net.replace(saved=jax.tree.map(np.asarray, state))
+    close(run(Stream(saved, saved.saved), x[4:]), oracle(x)[4:])
+    # What it stood in is not what it starts from.
+    close(run(Stream(saved), x), oracle(x))
+    # Nothing saved: it stood at its initial state.
+    close(run(Stream(net, net.saved), x), oracle(x))
+
+
+def test_the_initial_state_of_the_network_counts(net, oracle, x):
+    _, state = predict(net, x[:4], return_state=True)
+    stream = Stream(net.replace(initial=state))
+    close(run(stream, x[4:]), oracle(x)[4:])
+    stream.reset()
+    close(run(stream, x[4:]), oracle(x)[4:])
+
+
+def test_state_goes_to_predict_and_comes_from_it(net, oracle, x):
+    stream = Stream(net)
+    run(stream, x[:3])
+    y, state = predict(net, x[3:6], state=stream.state, return_state=True)
+    close(y, oracle(x)[3:6])
+    stream.restore(state)
+    close(run(stream, x[6:]), oracle(x)[6:])
+
+
+def test_snapshots(net, oracle, x):
+    stream = Stream(net)
+    run(stream, x[:4])
+    snapshot = stream.snapshot()
+    before = jax.tree.map(np.array, snapshot)
+    run(stream, x[4:])
+    assert_identical(snapshot, before)
+    for _ in range(2):
+        stream.restore(snapshot)
+        close(run(stream, x[4:]), oracle(x)[4:])
+    snapshot.clear()
+    close(stream.step(x[0]), run_from(net, x, 9)[0])
+
+
+def run_from(net: Network, x: np.ndarray, steps: int) -> np.ndarray:
+    _, state = predict(net, x[:steps], return_state=True)
+    return np.asarray(predict(net, x[:1], state=state))
+
+
+def test_forks_are_independent(net, oracle, x):
+    stream = Stream(net)
+    run(stream, x[:4])
+    other = stream.fork()
+    run(stream, x[::-1])
+    close(run(other, x[4:]), oracle(x)[4:])
+    other.reset()
+    close(run(other, x), oracle(x))
+    ours, theirs = (jax.tree.leaves(s._net) for s in (stream, other))
+    assert all(a is b for a, b in zip(ours, theirs, strict=True))
+
+
+def test_two_streams_over_one_network(net, oracle, x):
+    one, two = Stream(net), Stream(net)
+    pairs = [(one.step(a), two.step(b)) for a, b in zip(x, x[::-1], strict=True)]
+    close([a for a, _ in pairs], oracle(x))
+    close([b for _, b in pairs], oracle(x[::-1]))
+
+
+def test_many_streams_at_once(net, oracle, x, rng):
+    many = rng.normal(size=(STEPS, 4, FEATURES))
+    stream = Stream(net, streams=4)
+    expected = np.stack([oracle(many[:, k]) for k in range(4)], axis=1)
+    close(run(stream, many), expected)
+    close(predict(net, many[:, 2], return_state=True)[1]["two"].c,
+          stream.state["two"].c[2])  # fmt: skip
+    stream.reset()
+    snapshot = [run(stream, many[:3]), stream.snapshot()][1]
+    run(stream, many)
+    stream.restore(snapshot)
+    close(run(stream, many[3:]), expected[3:])
+    # One state for all.
+    _, state = predict(net, x[:4], return_state=True)
+    y = run(Stream(net, state, streams=2), np.stack([x[4:], x[4:]], axis=1))
+    close(y[:, 1], oracle(x)[4:])
+
+
+def test_last_is_the_last_so_far(rng):
+    net = Network.build(
+        {"in": L.Input((3,)), "lstm": lstm(rng, 5, 3, output_mode="last")}
+    )
+    x = rng.normal(size=(6, 3))
+    y = run(Stream(net), x)
+    close(y, [predict(net, x[: k + 1]) for k in range(6)])
+
+
+def test_several_inputs_and_outputs(rng):
+    layers = {
+        "u": L.Input((2,)), "v": L.Input((3,)), "both": L.Concatenation(),
+        "lstm": lstm(rng, 4, 5), "tanh": L.Activation("tanh"),
+    }  # fmt: skip
+    graph = [
+        Node("u", ()), Node("v", ()), Node("both", ("u", "v")),
+        Node("lstm", ("both",)), Node("tanh", ("lstm",)),
+    ]  # fmt: skip
+    net = Network.build(layers, graph, outputs=["tanh", "lstm/cell"])
+    u, v = rng.normal(size=(6, 2)), rng.normal(size=(6, 3))
+    h, c = predict(net, (u, v))
+    stream = Stream(net)
+    steps = [stream.step((a, b)) for a, b in zip(u[:3], v[:3], strict=True)]
+    steps += [stream.step({"v": b, "u": a}) for a, b in zip(u[3:], v[3:], strict=True)]
+    close([y for y, _ in steps], h)
+    close(steps[-1][1], c)
+    for wrong in (u[0], (u[0],), {"u": u[0]}, {"u": u[0], "w": v[0]}, 3.0):
+        with pytest.raises(InputError, match="other inputs"):
+            stream.step(wrong)
+
+
+@pytest.mark.parametrize("file", ["compressor/TrainedModel.mat", "ph/lstm3_net.mat"])
+def test_a_network_of_matlab(file, nets, rng):
+    variable = "airCompNet" if file.startswith("c") else "pH_net_simple"
+    net = matlab.load(nets / file, variable=variable)
+    x = rng.normal(size=(40, net.shapes[net.inputs[0]].channels))
+    expected = reference.load(nets / file, variable).forward(x.T)
+    y = run(Stream(net), x)
+    last = expected.ndim == 1
+    np.testing.assert_allclose(y[-1] if last else y.T, expected, rtol=0, atol=1e-5)
+
+
+# --- what it costs --------------------------------------------------------------------
+
+
+def test_weights_are_packed_once_and_not_at_every_step(net, x):
+    stream = Stream(net)
+
+    def joined(net: Network, state: Any) -> int:
+        return str(jax.make_jaxpr(step)(net, state, x[0])).count("concatenate")
+
+    assert joined(net, init_state(net)) == 6  # what a step does by itself
+    assert joined(stream._net, stream.state) == 0
+
+
+def test_every_kind_of_number_meets_the_same_compiled_step(net, x, caplog):
+    stream, ints = Stream(net), [3, -1, 2]
+    kinds = (x[0], x[0].astype("f4"), np.array(ints), ints, jnp.asarray(x[0]))
+    with jax.log_compiles():
+        for same in kinds:
+            stream.step(same)
+    assert "Finished tracing step" not in caplog.text
+    assert "Compiling jit(step)" not in caplog.text
+    stream.reset()
+    close(stream.step(ints), predict(net, np.array([ints]))[0])
+
+
+# --- memory of the caller -------------------------------------------------------------
+
+
+def test_the_caller_may_reuse_its_memory(rng, x):
+    """JAX reads NumPy arrays where they lie, and may do so late."""
+    size = 400  # large enough that the computation outlasts the call
+    big = Network.build({"in": L.Input((size,)), "lstm": lstm(rng, size, size)})
+    big = jax.tree.map(lambda a: (a / 20).astype("f4"), big)
+    signal = rng.normal(size=(20, size)).astype("f4")
+    expected = predict(big, signal)
+    buffer, own = np.empty(size, "f4"), jax.tree.map(np.array, big)
+    state = jax.tree.map(np.array, big.initial)
+    stream = Stream(own, state)
+    for leaf in (*jax.tree.leaves(own), *jax.tree.leaves(state)):
+        leaf[...] = np.nan
+    outputs = []
+    for x_t in signal:
+        buffer[:] = x_t
+        outputs.append(stream.step(buffer))
+        buffer[:] = np.nan
+    np.testing.assert_allclose(np.stack(outputs), expected, rtol=0, atol=1e-5)
+
+
+# --- refusals -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["bidirectional", "normalisation", "convolution"])
+def test_what_needs_the_whole_sequence_is_refused_at_once(which, rng):
+    vector = normal(rng, 4)
+    last = {
+        "bidirectional": Bidirectional(lstm(rng, 5, 4), lstm(rng, 5, 4)),
+        "normalisation": L.LayerNormalization(vector, vector, over="time-channels"),
+        "convolution": L.Convolution1D(normal(rng, 3, 4, 2), normal(rng, 2)),
+    }[which]
+    net = Network.build({"in": L.Input((4,)), "one": lstm(rng, 4, 4), "last": last})
+    with pytest.raises(InputError, match="layer 'last' needs the whole sequence"):
+        Stream(net)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (np.zeros(4), "shape (4,)"),
+        (np.zeros((1, 3)), "shape (1, 3)"),
+        (np.zeros((3, 1)), "one time step"),
+        (1.0, "shape ()"),
+        (np.zeros(3) * 1j, "complex"),
+        (["a", "b", "c"], "numbers"),
+        ([1, [2], 3], "numbers"),
+        ({"out": np.zeros(3)}, "other inputs"),
+    ],
+)
+def test_a_refused_input_changes_nothing(wrong, words, net, oracle, x):
+    stream = Stream(net)
+    run(stream, x[:4])
+    with pytest.raises(InputError) as error:
+        stream.step(wrong)
+    assert words in str(error.value)
+    close(run(stream, x[4:]), oracle(x)[4:])
+
+
+def test_wrong_states_are_refused(net, x):
+    good = init_state(net)
+    one = good["one"]
+    wrong: list[Any] = [
+        {},
+        {"one": one},
+        good | {"three": one},
+        good | {"two": one},
+        good | {"one": tuple(one)},
+        good | {"one": LSTMState(one.h[None], one.c[None])},
+    ]
+    for state in wrong:
+        with pytest.raises(InputError, match="state does not fit"):
+            Stream(net, state)
+        stream = Stream(net)
+        with pytest.raises(InputError, match="state does not fit"):
+            stream.restore(state)
+        stream.step(x[0])
+    with pytest.raises(InputError, match="state does not fit"):
+        Stream(net, jax.tree.map(lambda a: np.stack([a] * 3), good), streams=2)
+
+
+def test_inside_a_compiled_function(net, x):
+    stream = Stream(net)
+    with pytest.raises(InputError, match=r"jlstm\.step"):
+        jax.jit(stream.step)(x[0])
+    with pytest.raises(InputError, match=r"jlstm\.step"):
+        jax.vmap(stream.step)(x)
+
+
+def test_double_precision_must_be_on(net, x):
+    with pytest.raises(InputError, match="double precision is off"):
+        Stream(net.astype("float64"))
+    with jax.enable_x64(True):
+        stream = Stream(net.astype("float64"))
+        assert stream.step(x[0]).dtype == np.float64
+
+
+def test_many_streams_need_a_row_each(net):
+    with pytest.raises(InputError, match=r"shape \(3, 3\)"):
+        Stream(net, streams=2).step(np.zeros((3, 3)))
+
+
+def test_repr(net):
+    assert (
+        repr(Stream(net, streams=2))
+        == "Stream(Network(in > one > two > fc), streams=2)"
+    )
