@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Number = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
 Toml = Annotated[Path | None, tyro.conf.arg(metavar="TOML")]
 Source = Annotated[str | None, tyro.conf.arg(metavar="SOURCE")]
+Needed = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
 Target = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Layout = Literal["auto", "time-features", "features-time"]
@@ -34,16 +36,23 @@ DISAGREES, REFUSED = 1, 2
 """Exit codes: the numbers differ; something was refused, with the reason on stderr."""
 
 INTRODUCTION = """\
-Trained recurrent networks out of MATLAB into JAX, with proof.
+jlstm: trained recurrent networks out of MATLAB into JAX, with proof.
 
   jlstm demo                                           the whole job on a built-in net
   jlstm inspect net.mat                                what is in the file
   jlstm validate net.mat --input X --expected YPred    are the predictions equal?
   jlstm predict net.mat --input x.csv --output y.csv   its numbers for new data
 
-SOURCE is a file (data.csv, data.npy, data.npz:name, data.mat:variable) or a variable of
-the network's own MAT file. Exit code 0: done, or the numbers agree; 1: they differ;
-2: refused, with the reason. --debug after any command shows the traceback."""
+Commands (jlstm COMMAND --help says more):
+{commands}
+
+Arrays are given as SOURCE: a file (data.csv, data.npy, data.npz:name,
+data.mat:variable) or the name of a variable in the network's own MAT file.
+
+Exit codes: 0 done, or the numbers agree; 1 they differ; 2 refused, with the reason on
+standard error. After any command --debug shows the traceback of an error.
+jlstm --version prints the version.
+"""
 
 
 def inspect(
@@ -56,10 +65,13 @@ def inspect(
 ) -> int:
     """Show a network: layers, shapes, settings, parameters, state, class names.
 
-    Weights extracted by hand need a description of the layers, a TOML file of
-    [[layers]] tables: type = "lstm", input_weights = "LSTM_W1",
-    recurrent_weights = "LSTM_R1", bias = "LSTM_b1"; type = "fully connected",
-    weights = "FC_Weights", bias = "FC_Bias"; and so on, in order.
+    Example: jlstm inspect net.mat --variable airCompNet
+
+    Weights extracted by hand need a TOML file that describes the layers in their order.
+    Each has a table of its own, headed [[layers]], with lines such as
+    type = "lstm", input_weights = "LSTM_W1", recurrent_weights = "LSTM_R1" and
+    bias = "LSTM_b1", or type = "fully connected", weights = "FC_Weights" and
+    bias = "FC_Bias". The names are variables of the MAT file.
 
     Args:
         file: a MAT file (v4 to v7.3) or a native .safetensors file.
@@ -92,7 +104,7 @@ def predict(
     file: File,
     /,
     *,
-    input: Source,
+    input: Needed,
     output: Target = None,
     variable: Name = None,
     layers: Toml = None,
@@ -101,6 +113,8 @@ def predict(
     precision: Precision = "single",
 ) -> int:
     """Run a network over recorded sequences.
+
+    Example: jlstm predict net.mat --input x.csv --output y.csv
 
     One sequence is printed as CSV, one line a time step, or written to --output;
     several sequences (a cell array) go to --output as .npz, one array each. A
@@ -145,22 +159,24 @@ def validate(
     layout: Layout = "auto",
     state: Start = "initial",
     precision: Precision = "single",
-    tolerance: float | None = None,
+    tolerance: Number = None,
     plot: Target = None,
     json: Flag = False,
 ) -> int:
     """Compare a network with recorded predictions: exit code 0 if they agree, else 1.
 
-    Without --input and --expected, the golden vectors in the file itself are used
-    (files of jlstm_export.m, and native files made from them). Class labels can be
-    compared too, but they are weak proof: wrong networks keep most labels.
+    Example: jlstm validate net.mat --input X --expected YPred
+
+    Without --input and --expected, the golden vectors in the file itself are used:
+    files of jlstm_export.m have them, and native files made from those. Class labels
+    can be compared too, but they are weak proof: wrong networks keep most labels.
 
     Args:
         file: the network.
         input: what went in: a sequence, or a cell array of sequences.
         expected: what the original returned for it: scores, or class labels.
         scale: a factor that the recorded numbers contain, a number or a variable
-            (expected = prediction * scale + offset), where outputs were standardised.
+            where outputs were standardised: expected = prediction * scale + offset.
         offset: likewise, a number or a variable.
         variable: which network, where there are several.
         layers: how arrays extracted by hand form a network.
@@ -230,7 +246,9 @@ def stream(
 
     One line is one time step; the state is kept between lines, as MATLAB's
     predictAndUpdateState keeps it when its network is assigned back. An empty line
-    resets the state. Example: tail -f sensor.csv | jlstm stream net.mat
+    resets the state.
+
+    Example: tail -f sensor.csv | jlstm stream net.mat
 
     Args:
         file: the network.
@@ -276,6 +294,8 @@ def convert(
     layers: Toml = None,
 ) -> int:
     """Write a network in the native format, every weight bit for bit.
+
+    Example: jlstm convert net.mat net.safetensors
 
     The target is a .safetensors file: arrays under their key paths, the structure as
     JSON, a checksum. Golden vectors of the source come along.
@@ -358,15 +378,21 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
-    if arguments == ["--version"]:
+    name, *rest = arguments or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(_help(), end="")
+        return 0
+    if name == "--version":
         from importlib.metadata import version
 
         print(f"jlstm {version('jlstm')}")
         return 0
     try:
-        return tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, args=arguments, prog="jlstm", description=INTRODUCTION
-        )
+        if name not in COMMANDS:
+            raise InputError(
+                "no such command", found=name, expected=", ".join(COMMANDS)
+            )
+        return _run(name, rest)
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -378,6 +404,18 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(_complaint(error), file=sys.stderr)
         return REFUSED
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    return tyro.cli(COMMANDS[name], args=arguments, prog=f"jlstm {name}")
+
+
+def _help() -> str:
+    lines = [
+        f"  {name:<15}{(function.__doc__ or '').partition(chr(10))[0]}"
+        for name, function in COMMANDS.items()
+    ]
+    return INTRODUCTION.format(commands="\n".join(lines))
 
 
 def _complaint(error: Exception) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
-from .errors import Ambiguous, DamagedFile, InputError
+from .errors import Ambiguous, InputError, JlstmError
 from .formats.fields import numeric, strings
 from .formats.lookup import lookup
 from .formats.matfile import Cell, MatFile
-from .formats.matlab_export import from_matlab
 from .pytree import Shape
 
 Layout = Literal["auto", "time x features", "features x time"]
@@ -76,32 +76,42 @@ def _from_mat(path: Path, name: str) -> list[Any]:
 
 def _from_numpy(path: Path, name: str) -> list[Any]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return [loaded]
+            return [_pick(path, loaded, name)]
+    except JlstmError:
+        raise
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise InputError("not a NumPy file", file=path, found=error) from None
-    if isinstance(loaded, np.ndarray):
-        return [loaded]
-    names = list(loaded.files)
+
+
+def _pick(path: Path, arrays: Any, name: str) -> np.ndarray:
+    names = list(arrays.files)
     if not name and len(names) != 1:
         raise Ambiguous(
             "which array?", file=path, found=", ".join(names), do=f"{path}:{names[0]}"
         )
     if name and name not in names:
-        raise InputError(
-            f"no array '{name}'", file=path, expected=", ".join(names) or "any"
-        )
-    return [loaded[name or names[0]]]
+        raise InputError(f"no array '{name}'", file=path, expected=", ".join(names))
+    return arrays[name or names[0]]
 
 
 def _from_csv(path: Path) -> np.ndarray:
     import pandas as pd
 
     try:
-        first = pd.read_csv(path, sep=None, engine="python", header=None, nrows=1)
-        numbers = pd.to_numeric(first.iloc[0], errors="coerce")
-        header = 0 if numbers.isna().any() else None
-        table = pd.read_csv(path, sep=None, engine="python", header=header)
-    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        lines = [ln for ln in path.read_text("utf-8-sig").splitlines() if ln.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError("not a text file", file=path, found=error) from None
+    if not lines:
+        raise InputError("the file is empty", file=path)
+    separator = next((mark for mark in ";\t," if mark in lines[0]), r"\s+")
+    header = None if _is_numbers(lines[0], separator) else 0
+    try:
+        table = pd.read_csv(path, sep=separator, header=header, skipinitialspace=True)
+    except (ValueError, pd.errors.ParserError) as error:
         raise InputError("not a table of numbers", file=path, found=error) from None
     bad = [str(c) for c in table if not pd.api.types.is_numeric_dtype(table[c])]
     if bad:
@@ -109,6 +119,15 @@ def _from_csv(path: Path) -> np.ndarray:
             "columns that are not numbers", file=path, found=", ".join(bad)
         )
     return table.to_numpy(float)
+
+
+def _is_numbers(line: str, separator: str) -> bool:
+    parts = line.split() if separator == r"\s+" else line.split(separator)
+    try:
+        [float(part or "nan") for part in parts]
+    except ValueError:
+        return False
+    return True
 
 
 def arrange(
@@ -134,20 +153,20 @@ def arrange(
                 expected=str(shape),
             )
         return array.reshape(tail, order="F")
-    ours = array.shape[1:] == tail
-    theirs = array.shape[:-1] == tail or array.shape == (*tail[:-1], array.shape[-1])
+    # MATLAB drops trailing axes of length one.
+    padded = array.shape + (1,) * (len(tail) + 1 - array.ndim)
+    ours, theirs = array.shape[1:] == tail, padded[:-1] == tail
     if ours and theirs and layout == "auto":
         raise Ambiguous("both orientations fit", found=f"shape {array.shape}")
     if ours and layout != "features x time":
         return array
-    try:
-        return from_matlab(array, shape)
-    except DamagedFile as error:
+    if not theirs:
         raise InputError(
             "the array does not fit the network",
-            found=error.found,
-            expected=error.expected,
-        ) from None
+            found=f"shape {array.shape}",
+            expected=f"{shape}, or {' x '.join(map(str, tail))} x time",
+        )
+    return np.moveaxis(array.reshape(padded), -1, 0)
 
 
 def rows(array: Any, count: int) -> list[np.ndarray]:

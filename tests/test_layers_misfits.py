@@ -213,11 +213,13 @@ def test_exchanged_axes_of_a_weight_never_pass(case: Case) -> None:
 def test_flatten_lays_images_out_as_matlab_does() -> None:
     """In MATLAB, `X = reshape(1:24, [2 3 4]); X(:)` is 1, 2, 3, ..., 24."""
     h, w, c = np.meshgrid(range(2), range(3), range(4), indexing="ij")
-    x = (1 + h + 2 * w + 6 * c).astype(np.float32)
+    x: Any = (1 + h + 2 * w + 6 * c).astype(np.float32)
+    both: Any = np.stack([x, -x])
     counted = np.arange(1, 25)
     np.testing.assert_array_equal(L.Flatten(2)(x), counted)
-    np.testing.assert_array_equal(L.Flatten(2)(np.stack([x, -x]))[1], -counted)
-    dense = L.FullyConnected(np.eye(24, dtype=np.float32), np.zeros(24, "f4"), 2)
+    np.testing.assert_array_equal(L.Flatten(2)(both)[1], -counted)
+    unit: Any = np.eye(24, dtype=np.float32)
+    dense = L.FullyConnected(unit, 0 * unit[0], 2)
     np.testing.assert_array_equal(dense(x), counted)
 
 
@@ -238,7 +240,7 @@ def test_more_steps_than_positions_are_refused() -> None:
 
 
 def test_index_out_of_the_vocabulary_is_nan_and_never_clipped() -> None:
-    weights = np.arange(12, dtype=np.float32).reshape(4, 3)
+    weights: Any = np.arange(12, dtype=np.float32).reshape(4, 3)
     x = np.array([0, 1, 4, 5, -1, 1.5, np.nan, np.inf], np.float32)[:, None]
     y = np.asarray(jax.jit(L.Embedding(weights))(x))
     np.testing.assert_array_equal(y[[1, 2]], weights[[0, 3]])
@@ -249,7 +251,7 @@ def test_index_out_of_the_vocabulary_is_nan_and_never_clipped() -> None:
 
 def test_constant_feature_is_not_hidden() -> None:
     """A standard deviation of zero makes the answer infinite or NaN, not wrong."""
-    std = np.array([0, 2], np.float32)
+    std: Any = np.array([0, 2], np.float32)
     layer = L.Input((2,), normalization="zscore", mean=ones(2), std=std)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.asarray(jax.jit(layer)(np.array([[1, 3], [2, 3]], np.float32)))

@@ -5,93 +5,39 @@ Every comparison starts from states that are not zero and has C, H and T all dif
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
 import torch
-from oracles import BEFORE, BIASED, CELLS, GRU_CELLS, LSTM_CELLS, Cell, Weights, loop
+from cells import (
+    C,
+    H,
+    T,
+    both,
+    both_loops,
+    cast,
+    draw,
+    error,
+    make,
+    run,
+    sequence,
+    start,
+    state_of,
+)
+from oracles import BEFORE, BIASED, CELLS, GRU_CELLS, LSTM_CELLS, Cell, loop
 
 from jlstm.errors import InputError
 from jlstm.pytree import Shape
-from jlstm.recurrent import (
-    GRU,
-    LSTM,
-    Bidirectional,
-    BidirectionalState,
-    Gate,
-    GRUState,
-    LSTMState,
-    Peephole,
-)
 
 # One setting for all, so that what is compiled for one test serves the others.
 pytestmark = pytest.mark.usefixtures("double")
 
-C, H, T = 3, 5, 13
 PRECISIONS = [(np.float32, 1e-6), (np.float64, 1e-12)]
 # Without the mixed pairs of functions, which the comparison of all signals covers.
 GRID = [cell for cell in CELLS if cell not in LSTM_CELLS[1:3] + LSTM_CELLS[5:]]
 BIDIRECTIONAL = [LSTM_CELLS[0], *GRU_CELLS]
-
-
-def draw(rng, cell: Cell) -> Weights:
-    return oracles.draw(rng, cell, C, H)
-
-
-def make(cell: Cell, w: Weights, output_mode: str = "sequence"):
-    """The jlstm layer of these weights."""
-    settings: dict = dict(
-        state_activation=cell.state, gate_activation=cell.gate, output_mode=output_mode,
-        input_projector=w.get("Q_in"), output_projector=w.get("Q_out"),
-    )  # fmt: skip
-    gates = {
-        k: Gate(w[f"{k}.W"], w[f"{k}.R"], w[f"{k}.b"], w.get(f"{k}.br"))
-        for k in cell.gates
-    }
-    if cell.kind == "gru":
-        return GRU(**gates, **settings, reset_mode=cell.mode)
-    peephole = Peephole(*(w[f"{k}.p"] for k in "ifo")) if cell.peephole else None
-    return LSTM(**gates, **settings, peephole=peephole)
-
-
-def cast(tree, dtype):
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
-
-
-def state_of(cell: Cell, h: Any, c: Any):
-    return LSTMState(h, c) if cell.kind == "lstm" else GRUState(h)
-
-
-def sequence(rng, steps: int = T) -> np.ndarray:
-    return rng.normal(size=(steps, C)).astype(np.float32).astype(float)
-
-
-def start(rng, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A state `(h, c)` as a run leaves it, exact in single precision."""
-    h = rng.uniform(-0.8, 0.8, size=(count, H)).squeeze().astype(np.float32)
-    c = rng.normal(size=(count, H)).squeeze().astype(np.float32)
-    return h.astype(float), c.astype(float)
-
-
-def error(found, wanted) -> float:
-    """Largest difference, relative to the largest value."""
-    found, wanted = np.asarray(found), np.asarray(wanted)
-    assert found.shape == wanted.shape
-    return np.abs(found - wanted).max() / np.abs(wanted).max()
-
-
-def run(layer, state, x, dtype: type = np.float64):
-    """`layer.run` with everything in one precision; checks that it stays there."""
-    results = _run(*cast((layer, state, x), dtype))
-    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(results))
-    return results
-
-
-_run = jax.jit(lambda layer, state, x: layer.run(state, x))
 
 
 # Every cell against the NumPy loop: the grid
@@ -232,20 +178,6 @@ def test_gradients_equal_torch(rng):
 
 
 # Both directions
-
-
-def both(cell: Cell, rng, output_mode: str = "sequence"):
-    ws = [draw(rng, cell) for _ in range(2)]
-    h, c = start(rng, 2)
-    layer = Bidirectional(make(cell, ws[0]), make(cell, ws[1]), output_mode)
-    states = [state_of(cell, h[d], c[d]) for d in range(2)]
-    return ws, h, c, layer, BidirectionalState(*states)
-
-
-def both_loops(cell: Cell, ws, x, h, c) -> tuple[dict, dict]:
-    """Signals of the two directions, each in the order of time."""
-    backward = loop(cell, ws[1], x[::-1], h[1], c[1])
-    return loop(cell, ws[0], x, h[0], c[0]), {k: v[::-1] for k, v in backward.items()}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)

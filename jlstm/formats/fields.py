@@ -6,7 +6,7 @@ A reader takes the fields that it understands and names those that it ignores on
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..errors import Unsupported
 from .matfile import Cell, MatObject, Undecodable
 
 REQUIRED: Any = object()
+
+BASE_CLASSES = ("nnet.layer.", "nnet.cnn.layer.mixin.")
+"""Where a custom layer gets its ports and its bookkeeping from, none of them its own."""
 
 
 class Fields:
@@ -27,8 +30,10 @@ class Fields:
         self.place = place
         self.class_name = class_name
         # Properties of a base class come qualified: nnet.layer.Layer.PrivateInputs.
-        self._values = {name.rpartition(".")[2]: item for name, item in values.items()}
-        self._left = dict.fromkeys(self._values)
+        short = {name: name.rpartition(".")[2] for name in values}
+        inherited = {short[name] for name in values if name.startswith(BASE_CLASSES)}
+        self._values = {short[name]: values[name] for name in sorted(values, key=_own)}
+        self._left = {name: None for name in short.values() if name not in inherited}
         self.ignored: list[str] = []
 
     @property
@@ -121,7 +126,7 @@ class Fields:
 
     def refuse(
         self, name: str, found: Any, expected: Any, *, unknown: bool = False
-    ) -> Any:
+    ) -> NoReturn:
         """Raise for the value of one field."""
         raise Unsupported(
             "an unknown property that may change the answer"
@@ -143,50 +148,61 @@ class Fields:
         return value
 
 
+def _own(name: str) -> bool:
+    """Sort key that puts a class's own properties last, where they prevail."""
+    return "." not in name
+
+
 def numeric(value: Any, place: str) -> np.ndarray:
-    """The numbers in an array, a dlarray or a gpuArray.
+    """The numbers in an array, a dlarray or a gpuArray, in the byte order of here.
 
     Raises:
         Unsupported: there are none, or their data is not in the file.
     """
     if isinstance(value, MatObject):
-        if value.lost:
-            raise Unsupported(
-                "the data of this array is not in the file",
-                place=place,
-                found="a handle to data that was not saved (a gpuArray, most likely)",
-                do="in MATLAB, on a machine with the GPU: gather the weights and save "
-                "again",
-            )
-        arrays = _arrays_in(value)
-        if len(arrays) == 1:
-            return arrays[0]
-        raise Unsupported(
-            "an object where numbers are expected",
-            place=place,
-            found=f"{value.class_name} with {len(arrays)} arrays in it",
-            expected="numbers, a dlarray or a gpuArray",
-        )
+        return numeric(_wrapped(value, place), place)
     if isinstance(value, Undecodable):
         raise Unsupported("cannot be decoded", place=place, found=value.reason)
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
         raise Unsupported(
             "not an array of real numbers", place=place, found=_show(value)
         )
-    return value
+    return value.astype(value.dtype.newbyteorder("="), copy=False)
 
 
-def _arrays_in(value: Any) -> list[np.ndarray]:
-    """The floating-point arrays that an array-like object wraps."""
+def _wrapped(value: MatObject, place: str) -> Any:
+    """What a dlarray or gpuArray wraps: the only array in it, or another wrapper.
+
+    A gpuArray is saved as a cell whose second element is the array.
+    """
+    inside = value.values
+    if value.lost or inside is None:
+        raise Unsupported(
+            "the data of this array is not in the file",
+            place=place,
+            found="a handle to data that was not saved (a gpuArray, most likely)",
+            do="in MATLAB, on a machine with the GPU: gather the weights and save again",
+        )
+    if isinstance(inside, np.ndarray | Undecodable):
+        return inside
+    if isinstance(inside, Cell) and value.class_name == "gpuArray" and len(inside) > 1:
+        return inside[1]
+    items = inside.values() if isinstance(inside, dict) else inside
+    found = [item for item in items if _may_be_data(item)] if items else []
+    if len(found) != 1:
+        raise Unsupported(
+            "an object where numbers are expected",
+            place=place,
+            found=f"{value.class_name} with {len(found)} arrays in it",
+            expected="numbers, a dlarray or a gpuArray",
+        )
+    return found[0]
+
+
+def _may_be_data(value: Any) -> bool:
     if isinstance(value, MatObject):
-        return _arrays_in(value.values)
-    if isinstance(value, dict):
-        return [found for item in value.values() for found in _arrays_in(item)]
-    if isinstance(value, Cell):
-        return [found for item in value for found in _arrays_in(item)]
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size:
-        return [value]
-    return []
+        return value.class_name in ("gpuArray", "dlarray") or value.lost
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
 def strings(value: Any) -> tuple[str, ...] | None:
@@ -201,14 +217,23 @@ def strings(value: Any) -> tuple[str, ...] | None:
             return None
         return tuple(f[0] for f in found if f)
     if isinstance(value, MatObject) and value.class_name == "categorical":
-        names = strings(value.values.get("categoryNames"))
-        codes = np.asarray(value.values.get("codes")).ravel(order="F").astype(int)
-        if names is None or (codes.size and codes.max() > len(names)):
-            return None
-        return tuple(names[c - 1] if c else "<undefined>" for c in codes)
+        return _decode_categorical(value.values)
     if isinstance(value, MatObject) and value.class_name == "string":
         return _decode_strings(value.values)
     return None
+
+
+def _decode_categorical(saved: Any) -> tuple[str, ...] | None:
+    """The elements of a categorical array: names, and codes that count from 1."""
+    if not isinstance(saved, dict):
+        return None
+    names, codes = strings(saved.get("categoryNames")), saved.get("codes")
+    if names is None or not isinstance(codes, np.ndarray) or codes.dtype.kind not in "ui":
+        return None
+    codes = codes.ravel(order="F").astype(int)
+    if np.any((codes < 0) | (codes > len(names))):
+        return None
+    return tuple(names[c - 1] if c else "<undefined>" for c in codes)
 
 
 def _decode_strings(words: Any) -> tuple[str, ...] | None:

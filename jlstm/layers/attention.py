@@ -50,8 +50,13 @@ def _check_heads(heads: int, **channels: int) -> None:
         )
 
 
-def _describe(heads: int, causal: bool) -> str:
-    return f"{heads} heads, causal" if causal else f"{heads} heads"
+def _describe(layer: SelfAttention | Attention) -> str:
+    parts = [f"{layer.heads} heads"]
+    if layer.causal:
+        parts.append("causal")
+    if layer.scale is not None:
+        parts.append(f"scale {float(layer.scale):g}")
+    return ", ".join(parts)
 
 
 @pytree
@@ -125,7 +130,7 @@ class SelfAttention(Layer):
 
     def describe(self) -> str:
         """One phrase for the table of layers."""
-        return _describe(self.heads, self.causal)
+        return _describe(self)
 
 
 @pytree
@@ -162,4 +167,4 @@ class Attention(Layer):
 
     def describe(self) -> str:
         """One phrase for the table of layers."""
-        return _describe(self.heads, self.causal)
+        return _describe(self)

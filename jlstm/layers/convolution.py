@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from ..pytree import Shape, pytree, static
 from .base import Layer, only, require, require_choice
-from .windows import PAD_MODES, AlongOneAxis, Window, pad
+from .windows import PAD_MODES, AlongOneAxis, Window, describe, pad
 
 LAYOUTS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
 
@@ -132,10 +132,7 @@ class Convolution1D(AlongOneAxis):
 
     def describe(self) -> str:
         """One phrase for the table of layers."""
-        parts = [f"over {self.axis}", str(self.window)]
-        if self.groups != 1:
-            parts.append(f"{self.groups} groups")
-        return ", ".join(parts)
+        return f"over {self.axis}, {_describe(self, (self.window,))}"
 
 
 @pytree
@@ -196,8 +193,9 @@ class Convolution2D(Layer):
 
     def describe(self) -> str:
         """One phrase for the table of layers."""
-        height, width = self.windows
-        parts = [f"height: {height}", f"width: {width}"]
-        if self.groups != 1:
-            parts.append(f"{self.groups} groups")
-        return "; ".join(parts)
+        return _describe(self, self.windows)
+
+
+def _describe(layer: Convolution1D | Convolution2D, windows: tuple[Window, ...]) -> str:
+    groups = f", {layer.groups} groups" if layer.groups != 1 else ""
+    return describe(windows, layer.padding_value) + groups

@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from ..pytree import Shape, pytree, static
 from .base import Layer, only, require, require_choice
-from .windows import AlongOneAxis, Window, pad
+from .windows import AlongOneAxis, Window, describe, pad
 
 KINDS = ("max", "average")
 
@@ -111,7 +111,8 @@ class Pooling1D(AlongOneAxis):
 
     def describe(self) -> str:
         """One phrase for the table of layers."""
-        return f"{self.kind} over {self.axis}, {self.window}"
+        value = 0.0 if self.kind == "max" else self.padding_value
+        return f"{self.kind} over {self.axis}, {describe((self.window,), value)}"
 
 
 @pytree
@@ -152,8 +153,8 @@ class Pooling2D(Layer):
 
     def describe(self) -> str:
         """One phrase for the table of layers."""
-        height, width = self.windows
-        return f"{self.kind}, height: {height}; width: {width}"
+        value = 0.0 if self.kind == "max" else self.padding_value
+        return f"{self.kind}, {describe(self.windows, value)}"
 
 
 @pytree

@@ -6,7 +6,7 @@ Sources: MathWorks reference pages nnet.cnn.layer.convolution1dlayer,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -86,17 +86,27 @@ class Window(NamedTuple):
             expected="positive numbers",
         )
 
-    def __str__(self) -> str:
-        parts = [f"width {self.size}"]
-        if self.stride != 1:
-            parts.append(f"stride {self.stride}")
-        if self.dilation != 1:
-            parts.append(f"dilation {self.dilation}")
-        if isinstance(self.padding, str):
-            parts.append(self.padding)
-        elif any(self.padding):
-            parts.append(f"padding {self.padding[0]} and {self.padding[1]}")
-        return ", ".join(parts)
+
+def describe(windows: Sequence[Window], padding_value: float | str = 0.0) -> str:
+    """The settings of the windows along all axes: `3 x 4, stride 2 x 1, same`."""
+
+    def times(values: Iterable[object]) -> str:
+        return " x ".join(map(str, values))
+
+    parts = [times(window.size for window in windows)]
+    if any(window.stride != 1 for window in windows):
+        parts.append(f"stride {times(window.stride for window in windows)}")
+    if any(window.dilation != 1 for window in windows):
+        parts.append(f"dilation {times(window.dilation for window in windows)}")
+    paddings = [window.padding for window in windows]
+    if any(padding != (0, 0) for padding in paddings):
+        if isinstance(paddings[0], str):
+            parts.append(paddings[0])
+        else:
+            parts.append(f"padding {times(f'{p[0]}+{p[1]}' for p in paddings)}")
+        if padding_value != 0:
+            parts.append(f"of {padding_value}")
+    return ", ".join(parts)
 
 
 def pad(x: Array, widths: Sequence[tuple[int, int]], value: float | str = 0.0) -> Array:

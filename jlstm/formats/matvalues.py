@@ -1,0 +1,114 @@
+"""What the readers of MAT files make of MATLAB values, and how much of it.
+
+Numbers become arrays of MATLAB's shape, text `str` or a list of `str` (one a row),
+structs `dict`; everything else has a class here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+MAX_NESTING = 60
+"""Levels of cells, structs and objects inside each other; real networks have 15."""
+MAX_ARRAYS = 1_000_000
+"""Arrays, cells and structs that are decoded in one file."""
+MAX_AXES = 32
+LARGE = 1 << 26
+"""Bytes above which data that shrank to less than a hundredth is not expanded."""
+SUSPICIOUS_RATIO = 100
+
+
+@dataclass(eq=False)
+class MatObject:
+    """A MATLAB object: its class and what was saved of it.
+
+    `values` holds what `saveobj` returned where the class has one, else its properties.
+    A handle to an object that is not in the file has `lost` set.
+    """
+
+    class_name: str
+    values: Any = field(default_factory=dict)
+    lost: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Undecodable:
+    """A value that could not be decoded, and why. It does not stop its neighbours."""
+
+    reason: str
+
+
+class Cell(list):
+    """A cell array or an array of objects or structs, flattened in column-major order.
+
+    `shape` is the MATLAB shape, `class_name` the class of an object array.
+    """
+
+    def __init__(
+        self, items: Iterable[Any], shape: tuple[int, ...], class_name: str = "cell"
+    ):
+        super().__init__(items)
+        self.shape = shape
+        self.class_name = class_name
+
+
+class CannotDecode(Exception):
+    """The bytes may be sound, but this value is not decoded; the reason in words."""
+
+
+class Budget:
+    """How many arrays may still be decoded, so that a small file cannot fill memory."""
+
+    def __init__(self, arrays: int = MAX_ARRAYS):
+        self.left = arrays
+
+    def spend(self, arrays: int, depth: int) -> None:
+        """Pay for arrays that are about to be decoded at some depth of nesting.
+
+        Raises:
+            CannotDecode: too many, or too deep.
+        """
+        if arrays > self.left:
+            raise CannotDecode(f"more than {MAX_ARRAYS} arrays in one file")
+        if depth > MAX_NESTING:
+            raise CannotDecode(f"nested more than {MAX_NESTING} deep")
+        self.left -= arrays
+
+
+def check_expansion(stored: int, declared: int) -> None:
+    """See that data may be expanded to what they declare.
+
+    Raises:
+        CannotDecode: they would fill memory out of almost nothing.
+    """
+    if declared > LARGE and declared > SUSPICIOUS_RATIO * stored:
+        raise CannotDecode(f"{declared} bytes made of {stored}: not expanded")
+
+
+def text_rows(units: np.ndarray) -> str | list[str]:
+    """The rows of a char array `(rows, columns, ...)` of UTF-16 code units."""
+    if not units.size:
+        return ""
+    rows = np.moveaxis(units, 1, -1).reshape(-1, units.shape[1])
+    text = [
+        row.astype("<u2").tobytes().decode("utf-16-le", "replace") for row in rows
+    ]
+    return text[0] if len(text) == 1 else text
+
+
+def empty_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array without elements.
+
+    Raises:
+        CannotDecode: a shape that has elements, or that numpy cannot hold.
+    """
+    if 0 not in shape or any(length < 0 for length in shape):
+        raise CannotDecode(f"an empty array of shape {shape}")
+    try:
+        return np.zeros(shape, dtype)
+    except ValueError:
+        raise CannotDecode(f"an array of shape {shape}") from None
