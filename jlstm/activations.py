@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from .errors import Unsupported
+from .pytree import Array
 
 
 @jax.custom_jvp

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,7 +28,7 @@ Needed = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
 Target = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Layout = Literal["auto", "time-features", "features-time"]
-Precision = Literal["single", "double"]
+Precision = Literal["single", "double"] | None
 Start = Literal["initial", "saved"]
 
 DISAGREES, REFUSED = 1, 2
@@ -110,7 +109,7 @@ def predict(
     layers: Toml = None,
     layout: Layout = "auto",
     state: Start = "initial",
-    precision: Precision = "single",
+    precision: Precision = None,
 ) -> int:
     """Run a network over recorded sequences.
 
@@ -128,21 +127,29 @@ def predict(
         layers: how arrays extracted by hand form a network.
         layout: orientation of the input, where both would fit the network.
         state: start from the initial state, or from the one the network was saved in.
-        precision: arithmetic to compute in.
+        precision: arithmetic to compute in; that of the network by default.
     """
     import numpy as np
 
-    net = _load(file, variable, layers)
-    sequences = _inputs(net, input, file, layout)
-    results = []
-    with _in_precision(net, precision) as (net, start):
-        from .network import predict as run
+    from . import arguments as given
+    from .formats.native import write_whole
+    from .network import predict as run
 
-        begin = start if state == "saved" else None
-        for x in _progress(sequences, "predicting"):
+    net = _load(file, variable, layers)
+    sequences = given.inputs(net, input, file, layout)
+    results = []
+    with given.in_precision(net, precision) as net:
+        begin = net.saved if state == "saved" else None
+        for x in given.progress(sequences, "predicting"):
             y = run(net, x, state=begin)
             results.append(tuple(map(np.asarray, y if isinstance(y, tuple) else (y,))))
-    _write(results, output, _columns(net))
+    suffix = ".csv" if output is None else output.suffix.lower()
+    data = given.table(results, suffix, given.columns(net))
+    if output is None:
+        sys.stdout.write(data.decode())
+    else:
+        write_whole(output, data)
+        print(f"{output}: {len(results)} sequence(s)", file=sys.stderr)
     return 0
 
 
@@ -158,7 +165,7 @@ def validate(
     layers: Toml = None,
     layout: Layout = "auto",
     state: Start = "initial",
-    precision: Precision = "single",
+    precision: Precision = None,
     tolerance: Number = None,
     plot: Target = None,
     json: Flag = False,
@@ -182,12 +189,13 @@ def validate(
         layers: how arrays extracted by hand form a network.
         layout: orientation of both arrays, where both would fit the network.
         state: start from the initial state, or from the one the network was saved in.
-        precision: arithmetic to compute in.
+        precision: arithmetic to compute in; that of the network by default.
         tolerance: largest absolute difference to accept; by default it follows from the
             precision and the length of the sequence.
         plot: write a picture of both outputs and their difference (needs jlstm[plot]).
         json: print JSON for scripts.
     """
+    from . import arguments as given
     from . import formats
     from .validate import self_test
     from .validate import validate as compare
@@ -199,8 +207,8 @@ def validate(
         )
     if input is not None and expected is not None:
         net = _load(file, variable, layers)
-        xs = _inputs(net, input, file, layout)
-        ys = _expected(net, xs, expected, file, layout, scale, offset)
+        xs = given.inputs(net, input, file, layout)
+        ys = given.expected(net, xs, expected, file, layout, scale, offset)
         begin = net.saved if state == "saved" else None
         many = len(xs) > 1
         result = compare(
@@ -224,7 +232,16 @@ def validate(
     if plot is not None:
         from .plots import comparison
 
-        comparison(verdicts[0], plot)
+        first = verdicts[0]
+        if not first.predicted:
+            raise InputError("labels cannot be drawn", do="leave --plot out")
+        comparison(
+            plot,
+            first.predicted[0],
+            first.recorded[0],
+            tolerance=first.tolerance,
+            title=f"{file.name}: {first.verdict}",
+        )
     if json:
         found = [verdict.to_dict() for verdict in verdicts]
         _print_json(found[0] if len(found) == 1 else found)
@@ -240,7 +257,7 @@ def stream(
     variable: Name = None,
     layers: Toml = None,
     state: Start = "initial",
-    precision: Precision = "single",
+    precision: Precision = None,
 ) -> int:
     """Answer every CSV line on standard input with a line on standard output.
 
@@ -255,15 +272,16 @@ def stream(
         variable: which network, where there are several.
         layers: how arrays extracted by hand form a network.
         state: start from the initial state, or from the one the network was saved in.
-        precision: arithmetic to compute in.
+        precision: arithmetic to compute in; that of the network by default.
     """
     import numpy as np
 
-    net = _load(file, variable, layers)
-    with _in_precision(net, precision) as (net, start):
-        from .stream import Stream
+    from . import arguments as given
+    from .stream import Stream
 
-        running = Stream(net, state=start if state == "saved" else None)
+    net = _load(file, variable, layers)
+    with given.in_precision(net, precision) as net:
+        running = Stream(net, state=net.saved if state == "saved" else None)
         for number, line in enumerate(sys.stdin, 1):
             if not line.strip():
                 running.reset()
@@ -281,7 +299,7 @@ def stream(
                 y = running.step(x)
             except InputError as error:
                 raise error.within(place=f"line {number}") from None
-            print(",".join(_text(value) for value in np.ravel(y)), flush=True)
+            print(given.line(y), flush=True)
     return 0
 
 
@@ -342,9 +360,7 @@ def demo(*, plot: Target = None, json: Flag = False) -> int:
     else:
         print(f"{_bold('== where to go next')}\n{demonstration.NEXT}")
     if plot is not None:
-        from .plots import demo_picture
-
-        demo_picture(plot)
+        demonstration.picture(plot)
     return 0
 
 
@@ -428,199 +444,10 @@ def _complaint(error: Exception) -> str:
     )
 
 
-# --- reading and writing --------------------------------------------------------------
-
-
 def _load(file: Path, variable: str | None, layers: Path | None) -> Network:
     from . import formats
 
     return formats.read(file, variable=variable, layers=layers)[0]
-
-
-def _inputs(net: Network, source: str | None, file: Path, layout: Layout) -> list[Any]:
-    """The input sequences, each an array or, for several inputs, a tuple of them."""
-    from . import recording
-
-    names = (source or "").split(",")
-    if len(names) != len(net.inputs):
-        raise InputError(
-            f"the network has {len(net.inputs)} inputs",
-            found=source,
-            expected=f"one source for each of {', '.join(net.inputs)}, comma-separated",
-        )
-    shapes = net.shapes
-    columns = [
-        [
-            recording.arrange(array, shapes[name], _LAYOUTS[layout])
-            for array in recording.read(given, file)
-        ]
-        for name, given in zip(net.inputs, names, strict=True)
-    ]
-    if len({len(column) for column in columns}) != 1:
-        raise InputError(
-            "the inputs have different numbers of sequences",
-            found=", ".join(str(len(column)) for column in columns),
-        )
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-
-
-def _expected(
-    net: Network,
-    xs: list[Any],
-    source: str,
-    file: Path,
-    layout: Layout,
-    scale: str | None,
-    offset: str | None,
-) -> list[Any]:
-    """The recorded outputs, one for each sequence, with the scaling taken out."""
-    from . import recording
-
-    shapes = net.shapes
-    columns = []
-    for ref, given in zip(net.outputs, _split(source, len(net.outputs)), strict=True):
-        found = recording.read(given, file)
-        if isinstance(found[0], tuple):
-            return recording.per_sequence(found[0], len(xs))
-        if len(found) == 1 and len(xs) > 1:
-            found = recording.rows(found[0], len(xs))
-        steps = [
-            (x[0] if isinstance(x, tuple) else x).shape[0] if shapes[ref].time else None
-            for x in xs
-        ]
-        if len(found) != len(xs):
-            raise InputError(
-                "not one recorded output for each sequence",
-                found=f"{len(found)} outputs",
-                expected=f"{len(xs)}",
-            )
-        factor = _number(scale, file, 1.0)
-        shift = _number(offset, file, 0.0)
-        columns.append(
-            [
-                (recording.arrange(y, shapes[ref], _LAYOUTS[layout], t) - shift)
-                / factor
-                for y, t in zip(found, steps, strict=True)
-            ]
-        )
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-
-
-def _split(source: str, count: int) -> list[str]:
-    parts = source.split(",")
-    if len(parts) != count:
-        raise InputError(
-            f"the network has {count} outputs",
-            found=source,
-            expected="one source for each, comma-separated",
-        )
-    return parts
-
-
-def _number(source: str | None, file: Path, default: float) -> Any:
-    """A number, or the numbers in a variable."""
-    from . import recording
-
-    if source is None:
-        return default
-    try:
-        return float(source)
-    except ValueError:
-        return recording.read(source, file)[0].ravel()
-
-
-_LAYOUTS: dict[str, Any] = {
-    "auto": "auto",
-    "time-features": "time x features",
-    "features-time": "features x time",
-}
-
-
-class _in_precision:
-    """The network in the precision asked for, and JAX's double precision with it."""
-
-    def __init__(self, net: Network, precision: Precision):
-        self.net = net.astype("float64" if precision == "double" else "float32")
-        self.double = precision == "double"
-
-    def __enter__(self) -> tuple[Network, Any]:
-        import jax
-
-        self.context = jax.enable_x64(self.double)
-        self.context.__enter__()
-        return self.net, self.net.saved
-
-    def __exit__(self, *failure: Any) -> None:
-        self.context.__exit__(*failure)
-
-
-def _columns(net: Network) -> list[str]:
-    """Names of the output columns: classes, or y1, y2, ..."""
-    shape = net.shapes[net.outputs[0]]
-    names = list(net.classes)
-    if len(names) == shape.channels and len(net.outputs) == 1:
-        return names
-    return [f"y{k}" for k in range(1, shape.channels + 1)]
-
-
-def _write(results: list[Any], output: Path | None, columns: list[str]) -> None:
-    import io
-
-    import numpy as np
-
-    single = len(results) == 1 and len(results[0]) == 1
-    suffix = output.suffix.lower() if output is not None else ".csv"
-    if suffix not in (".csv", ".npy", ".npz") or (suffix != ".npz" and not single):
-        raise InputError(
-            "this cannot be written there",
-            file=output or "standard output",
-            found=f"{len(results)} sequences of {len(results[0])} outputs",
-            expected="--output with .npz"
-            if not single
-            else "--output with .csv, .npy or .npz",
-        )
-    if suffix == ".csv":
-        rows = np.atleast_2d(results[0][0])
-        rows = rows.reshape(rows.shape[0], -1)
-        lines = [",".join(columns)]
-        lines += [",".join(_text(value) for value in row) for row in rows]
-        data = ("\n".join(lines) + "\n").encode()
-    else:
-        buffer = io.BytesIO()
-        if suffix == ".npy":
-            np.save(buffer, results[0][0])
-        else:
-            arrays = {
-                f"y{k}" if len(result) == 1 else f"y{k}_{j}": array
-                for k, result in enumerate(results, 1)
-                for j, array in enumerate(result, 1)
-            }
-            np.savez(buffer, **arrays)
-        data = buffer.getvalue()
-    if output is None:
-        sys.stdout.write(data.decode())
-        return
-    from .formats.native import write_whole
-
-    write_whole(output, data)
-    print(
-        f"{output}: {len(results)} sequence{'s' * (len(results) > 1)}", file=sys.stderr
-    )
-
-
-def _text(value: Any) -> str:
-    """The shortest decimal number that reads back as the same value of its precision."""
-    return repr(value.item()) if value.dtype == "float64" else str(value)
-
-
-def _progress(items: list[Any], what: str) -> Iterator[Any]:
-    """The items, with a progress bar on a terminal where there are many."""
-    if len(items) < 10 or not sys.stderr.isatty():
-        return iter(items)
-    from rich.console import Console
-    from rich.progress import track
-
-    return iter(track(items, what, console=Console(stderr=True)))
 
 
 def _print_json(value: Any) -> None:

@@ -1,10 +1,10 @@
-"""The main job on an embedded default: load, prove, go wrong on purpose, stream, differentiate.
+"""The main job on an embedded default: load, prove, go wrong, stream, differentiate.
 
-The network has the architecture of the question that started jlstm, an LSTM, ReLU, LSTM,
-ReLU, fully connected network extracted by hand
+The network has the architecture of the question that started jlstm, an LSTM, ReLU,
+LSTM, ReLU, fully connected network extracted by hand
 (https://www.mathworks.com/matlabcentral/answers/2068661). It was trained by
-`experiments/00_demo_network` on two simulated tanks; its golden outputs were computed by
-torch in double precision.
+`experiments/00_demo_network` on two simulated tanks; its golden outputs were computed
+by torch in double precision.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from importlib.resources import as_file, files
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from .formats import matlab_arrays
 from .golden import Golden
 from .inspection import describe
 from .network import Network, predict
-from .recurrent import LSTM
+from .plots import comparison
 from .stream import Stream
 from .validate import self_test
 
@@ -33,7 +34,7 @@ class Section(NamedTuple):
 
     title: str
     text: str
-    figures: dict[str, float]
+    figures: dict[str, Any]
 
 
 def load_demo() -> tuple[Network, Golden]:
@@ -62,14 +63,15 @@ def _proof(net: Network, golden: Golden) -> Section:
 def shared_state_formula(net: Network, x: np.ndarray) -> dict[str, np.ndarray]:
     """The formula of the question, with its mistake: one `h, c` pair for both layers.
 
-    Every line of it is right but one: layer 2 takes what layer 1 has just written for its
-    own past, and layer 1 finds the state of layer 2 at the next step.
+    Every line of it is right but one: layer 2 takes what layer 1 has just written for
+    its own past, and layer 1 finds the state of layer 2 at the next step.
 
     Returns:
         the outputs of `lstm_1`, `lstm_2` and `fc` at every step, in double precision.
     """
+    entry: Any = net.layers["input"]
+    fc: Any = net.layers["fc"]
     cells = [_packed(net.layers[name]) for name in ("lstm_1", "lstm_2")]
-    entry, fc = net.layers["input"], net.layers["fc"]
     h = c = np.zeros(cells[0][1].shape[1])
     found: dict[str, list[np.ndarray]] = {"lstm_1": [], "lstm_2": [], "fc": []}
     for x_t in (x - np.asarray(entry.mean)) / np.asarray(entry.std):
@@ -84,7 +86,7 @@ def shared_state_formula(net: Network, x: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _packed(layer: LSTM) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _packed(layer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     arrays = matlab_arrays(layer)
     w, r, b = (
         arrays[key].astype(float)
@@ -135,8 +137,8 @@ def _streaming(net: Network, golden: Golden) -> Section:
     each = (time.perf_counter() - start) / len(x)
     gap = float(np.abs(np.array(steps) - whole).max())
     text = (
-        f"{len(x)} calls of stream.step, {1e6 * each:.0f} us each here; largest difference "
-        f"from predict on the whole sequence {gap:.1e}"
+        f"{len(x)} calls of stream.step, {1e6 * each:.0f} us each here; largest "
+        f"difference from predict on the whole sequence {gap:.1e}"
     )
     return Section("stream", text, {"gap": gap, "seconds_per_step": each})
 
@@ -161,6 +163,18 @@ def _gradient(net: Network, golden: Golden) -> Section:
     )
     return Section(
         "differentiate", text, {"gradient": computed, "differences": measured}
+    )
+
+
+def picture(path: str | Path) -> None:
+    """Draw the network, the recorded output and the formula that goes wrong."""
+    net, golden = load_demo()
+    comparison(
+        path,
+        predict(net, golden.inputs[0]),
+        golden.outputs[0],
+        others={"one h, c pair": shared_state_formula(net, golden.inputs[0])["fc"]},
+        title="levels of two tanks, cm: the network and a formula with shared state",
     )
 
 

@@ -129,8 +129,7 @@ def notices(net: Network) -> list[str]:
             found += _recurrent_notices(name, layer)
         elif isinstance(layer, Classification) and not layer.classes:
             found.append(f"{name}: the class names were not saved")
-    denormal = _denormals(net)
-    return found + ([denormal] if denormal else [])
+    return found + _odd_numbers(net)
 
 
 def _constant_inputs(name: str, layer: Input) -> list[str]:
@@ -163,8 +162,8 @@ def _recurrent_notices(name: str, layer: Recurrent) -> list[str]:
         if largest < 1e-6:
             found.append(
                 f"{name}: never learned recurrence (all forget biases are exactly 1, "
-                f"recurrent weights at most {largest:.0e}): it was trained on sequences "
-                "of one step"
+                f"recurrent weights at most {largest:.0e}): it was trained on "
+                "sequences of one step"
             )
     unused = np.all(np.abs(inputs) <= NEGLIGIBLE * np.max(np.abs(inputs)), axis=0)
     if np.any(unused):
@@ -192,17 +191,22 @@ def _dead_units(inputs: np.ndarray, recurrent: np.ndarray) -> np.ndarray:
     )
 
 
-def _denormals(net: Network) -> str:
-    count = sum(
+def _odd_numbers(net: Network) -> list[str]:
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(net.layers)]
+    broken = sum(int(np.sum(~np.isfinite(array))) for array in arrays)
+    denormal = sum(
         int(np.sum((array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)))
-        for array in map(np.asarray, jax.tree.leaves(net.layers))
+        for array in arrays
     )
-    if not count:
-        return ""
-    return (
-        f"{count:,} weights are denormal numbers, the remains of weights that L2 "
-        "regularisation erased; processors may take them for zero"
-    )
+    found = []
+    if broken:
+        found.append(f"{broken:,} weights are NaN or infinite: its training diverged")
+    if denormal:
+        found.append(
+            f"{denormal:,} weights are denormal numbers, the remains of weights that "
+            "L2 regularisation erased; processors may take them for zero"
+        )
+    return found
 
 
 def _list(indices: np.ndarray) -> str:

@@ -1,9 +1,9 @@
 """A network: named layers and the wires between them, as one pytree.
 
-Most networks are a plain series and read as one; the wiring is a directed acyclic graph
-in topological order. A network holds the state it starts from (`initial`) apart from the
-state it was saved in (`saved`); `predict` starts from the initial state unless it is
-given another, and never changes the network.
+Most networks are a plain series and read as one; the wiring is a directed acyclic
+graph in topological order. A network holds the state it starts from (`initial`) apart
+from the state it was saved in (`saved`); `predict` starts from the initial state unless
+it is given another, and never changes the network.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from .errors import InputError, JlstmError
 from .layers.base import Layer
-from .pytree import Shape, pytree, static
+from .pytree import Array, Shape, pytree, static
 from .recurrent import Recurrent
 
 State = dict[str, Any]

@@ -6,8 +6,12 @@ import dataclasses
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
 
 T = TypeVar("T")
+
+Array = jax.Array | np.ndarray
+"""An array on any device: NumPy's where a file was read, JAX's once it was computed."""
 
 
 def static(**kwargs: Any) -> Any:

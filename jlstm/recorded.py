@@ -123,7 +123,7 @@ def _names(net: Network, ref: str, array: np.ndarray) -> np.ndarray:
             place=place,
             found=", ".join(sorted(unknown)[:5]),
             expected=", ".join(classes),
-            do="pass class names; numbers count from 0 in some programs, from 1 in others"
+            do="pass names: numbers count from 0 in some programs and from 1 in others"
             if array.dtype.kind in "iu"
             else None,
         )

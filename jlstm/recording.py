@@ -14,7 +14,7 @@ from .formats.lookup import lookup
 from .formats.matfile import Cell, MatFile
 from .pytree import Shape
 
-Layout = Literal["auto", "time x features", "features x time"]
+Layout = Literal["auto", "time-features", "features-time"]
 SUFFIXES = (".csv", ".tsv", ".txt", ".npy", ".npz", ".mat")
 
 
@@ -99,32 +99,29 @@ def _pick(path: Path, arrays: Any, name: str) -> np.ndarray:
 
 
 def _from_csv(path: Path) -> np.ndarray:
-    import pandas as pd
-
+    """A table of numbers; the first line may hold the names of its columns."""
     try:
         lines = [ln for ln in path.read_text("utf-8-sig").splitlines() if ln.strip()]
     except UnicodeDecodeError as error:
         raise InputError("not a text file", file=path, found=error) from None
     if not lines:
         raise InputError("the file is empty", file=path)
-    separator = next((mark for mark in ";\t," if mark in lines[0]), r"\s+")
-    header = None if _is_numbers(lines[0], separator) else 0
+    separator = next((mark for mark in ";\t," if mark in lines[0]), None)
+    header = not _is_numbers(lines[0], separator)
     try:
-        table = pd.read_csv(path, sep=separator, header=header, skipinitialspace=True)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError("not a table of numbers", file=path, found=error) from None
-    bad = [str(c) for c in table if not pd.api.types.is_numeric_dtype(table[c])]
-    if bad:
+        return np.loadtxt(lines[header:], delimiter=separator, comments=None, ndmin=2)
+    except ValueError as error:
         raise InputError(
-            "columns that are not numbers", file=path, found=", ".join(bad)
-        )
-    return table.to_numpy(float)
+            "not a table of numbers",
+            file=path,
+            found=str(error).replace("row 0", "the first row").rstrip("."),
+            expected="numbers in every cell, NaN where a value is missing",
+        ) from None
 
 
-def _is_numbers(line: str, separator: str) -> bool:
-    parts = line.split() if separator == r"\s+" else line.split(separator)
+def _is_numbers(line: str, separator: str | None) -> bool:
     try:
-        [float(part or "nan") for part in parts]
+        [float(part or "nan") for part in line.split(separator)]
     except ValueError:
         return False
     return True
@@ -158,7 +155,7 @@ def arrange(
     ours, theirs = array.shape[1:] == tail, padded[:-1] == tail
     if ours and theirs and layout == "auto":
         raise Ambiguous("both orientations fit", found=f"shape {array.shape}")
-    if ours and layout != "features x time":
+    if ours and layout != "features-time":
         return array
     if not theirs:
         raise InputError(
@@ -219,7 +216,7 @@ def orient(
         array = array[None, :] if features == array.size and steps in (1, None) else (
             array[:, None]
         )  # fmt: skip
-        layout = "time x features"
+        layout = "time-features"
     if array.ndim != 2:
         raise InputError("not one sequence", found=f"shape {array.shape}")
 
@@ -232,11 +229,11 @@ def orient(
             raise Ambiguous(
                 "both orientations fit",
                 found=f"shape {array.shape}, {features} features",
-                do='say which: layout="features x time" (--layout features-time), or '
-                '"time x features"',
+                do='say which: layout="features-time" (--layout features-time), as '
+                'MATLAB has it, or "time-features"',
             )
         array = array if upright else array.T
-    elif layout == "features x time":
+    elif layout == "features-time":
         array = array.T
     if not fits(array):
         raise InputError(

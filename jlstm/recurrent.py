@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from . import kernels
 from .activations import activation
 from .errors import InputError
 from .layers.base import Layer
-from .pytree import Shape, pytree, static
+from .pytree import Array, Shape, pytree, static
 
 STATE_ACTIVATIONS = ("tanh", "softsign", "relu")
 GATE_ACTIVATIONS = ("sigmoid", "hard-sigmoid")

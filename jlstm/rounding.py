@@ -161,13 +161,15 @@ def _spread(
     runs = [evaluate(other, xs, names, state) for other in nets]
     causal = not any(layer.needs_whole_sequence for layer in net.layers.values())
     so_far = np.maximum.accumulate if causal else _everywhere
-    return [
-        {
-            name: so_far(np.max([abs(run[k][name] - y) for run in runs], axis=0))
-            for name, y in values.items()
-        }
-        for k, values in enumerate(exact)
-    ]
+    found = []
+    for k, values in enumerate(exact):
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            far = {
+                name: np.max([abs(run[k][name] - y) for run in runs], axis=0)
+                for name, y in values.items()
+            }
+        found.append({name: so_far(spread) for name, spread in far.items()})
+    return found
 
 
 def _everywhere(spread: np.ndarray) -> np.ndarray:
@@ -221,13 +223,17 @@ def _rows(weights: Any) -> np.ndarray:
     return np.square(np.asarray(weights, np.float64)).sum(axes)
 
 
+def amplified(runs: Runs, name: str, precision: str) -> np.ndarray:
+    """What rounding has become on its way through the network, `(time, columns)`."""
+    return FACTOR * runs.spread[name] * (ROUNDOFF[precision] / ROUNDOFF["single"])
+
+
 def tolerance(runs: Runs, net: Network, name: str, precision: str) -> np.ndarray:
     """What rounding explains, `(time, columns)`, by the formula of the module."""
-    u = ROUNDOFF[precision]
-    spread = runs.spread[name] * (u / ROUNDOFF["single"])
-    floor = u * (abs(runs.exact[name]) + saturates(net, name))
+    size = np.abs(runs.exact[name]) + saturates(net, name)
     # Below the smallest normal number a processor may give zero.
-    return FACTOR * (spread + floor) + np.finfo(np.float32).tiny
+    tiny = np.finfo(np.float32).tiny
+    return amplified(runs, name, precision) + FACTOR * ROUNDOFF[precision] * size + tiny
 
 
 def saturates(net: Network, name: str) -> bool:

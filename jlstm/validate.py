@@ -1,21 +1,22 @@
-"""Does the network compute what the original computed? Compared with recorded numbers."""
+"""Does the network compute what the original computed?"""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .comparison import Difference, compare
 from .errors import InputError
 from .golden import Golden
 from .network import Network, State
 from .recorded import Case, cases, decimals, fit, judge_labels
-from .rounding import DTYPE, Runs, as_columns, measure
+from .rounding import DTYPE, Runs, amplified, as_columns, measure
 from .rounding import tolerance as explained
-from .validation import LEVELS, Difference, Labels, Sequence, compare
+from .validation import LEVELS, Labels, Sequence, verdict
 from .validation import Validation as Validation
 
 BLIND = 0.1
@@ -27,7 +28,7 @@ def validate(
     x: Any,
     expected: Any,
     *,
-    layers: Mapping[str, Any] | list[Mapping[str, Any]] | None = None,
+    layers: Mapping[str, Any] | Collection[Mapping[str, Any]] | None = None,
     state: State | None = None,
     precision: str | None = None,
     tolerance: float | None = None,
@@ -40,8 +41,8 @@ def validate(
 
     Arguments:
         net: the network.
-        x: what went in, `(time, features)`, as `predict` takes it; a tuple or a dict for
-            several inputs. A *list* is several sequences.
+        x: what went in, `(time, features)`, as `predict` takes it; a tuple or a dict
+            for several inputs. A *list* is several sequences.
         expected: what came out, of the shape that `predict` returns, `(time, outputs)`
             or `(outputs,)`; a tuple for several outputs. For a classification network
             also class names, one a step or one a sequence; weak proof. A list where x
@@ -107,9 +108,9 @@ class _Finding(NamedTuple):
     """What was found for one sequence."""
 
     steps: int
-    outputs: list[Difference] = []
-    layers: list[Difference] = []
-    labels: list[Labels] = []
+    outputs: tuple[Difference, ...]
+    layers: tuple[Difference, ...]
+    labels: tuple[Labels, ...]
     double: float | None = None
     blind_from: int | None = None
     decimals: int | None = None
@@ -117,8 +118,8 @@ class _Finding(NamedTuple):
     recorded: tuple[np.ndarray, ...] = ()
 
     @property
-    def differences(self) -> list[Difference]:
-        return self.layers + self.outputs
+    def differences(self) -> tuple[Difference, ...]:
+        return (*self.layers, *self.outputs)
 
     @property
     def excess(self) -> float:
@@ -178,9 +179,9 @@ def _judge(task: _Task, case: Case, runs: Runs) -> _Finding:
     written = [decimals(array) for array in case.outputs.values()]
     return _Finding(
         steps=max(len(own) for own in runs.own.values()),
-        outputs=outputs,
-        layers=layers,
-        labels=labels,
+        outputs=tuple(outputs),
+        layers=tuple(layers),
+        labels=tuple(labels),
         double=double if task.precision != "double" else None,
         blind_from=blind,
         decimals=min((w for w in written if w is not None), default=None),
@@ -203,13 +204,12 @@ def _compare(
         accepted = np.full_like(own, task.tolerance)
     if columns is None:
         return [compare(name, own, record, accepted, levels)]
-    return [
-        compare(
-            column, *(a[:, k : k + 1] for a in (own, record, accepted)),
-            {level: limit[:, k : k + 1] for level, limit in levels.items()},
-        )
-        for k, column in enumerate(columns)
-    ]  # fmt: skip
+    found = []
+    for k, column in enumerate(columns):
+        one, theirs, limit = (a[:, k : k + 1] for a in (own, record, accepted))
+        by_level = {level: a[:, k : k + 1] for level, a in levels.items()}
+        found.append(compare(column, one, theirs, limit, by_level))
+    return found
 
 
 def _shaped(net: Network, name: str, columns: np.ndarray) -> np.ndarray:
@@ -241,23 +241,28 @@ def _place(net: Network, name: str) -> tuple[int, bool]:
 
 def _blind_from(task: _Task, runs: Runs, ref: str, record: np.ndarray) -> int | None:
     scale = np.abs(np.where(np.isfinite(record), record, 0.0)).max(axis=0)
-    limit = explained(runs, task.net, ref, task.precision)
-    blind = np.flatnonzero((limit > BLIND * scale).any(axis=1) & (scale > 0).any())
+    limit = amplified(runs, ref, task.precision)
+    blind = np.flatnonzero(((limit > BLIND * scale) & (scale > 0)).any(axis=1))
     return int(blind[0]) if blind.size else None
 
 
 def _summary(task: _Task, found: list[_Finding], many: bool) -> Validation:
     worst = max(found, key=lambda finding: finding.excess)
     outputs = worst.outputs
-    labels = None
-    if any(finding.labels for finding in found):
-        labels = _all_labels(found)
-    ok = all(finding.excess <= 1 for finding in found)
+    labels = _all_labels(found)
     leading = max(outputs, key=lambda d: d.excess, default=None)
     bad = [d.first_bad_step for d in outputs if d.first_bad_step is not None]
+    words = verdict(
+        outputs,
+        worst.layers,
+        labels,
+        given=task.tolerance,
+        blind_from=worst.blind_from,
+        decimals=worst.decimals,
+    )
     return Validation(
-        ok=ok,
-        verdict=_verdict(task, worst, ok, labels),
+        ok=all(finding.excess <= 1 for finding in found),
+        verdict=words,
         precision=task.precision,
         steps=worst.steps,
         max_abs=max((d.max_abs for d in outputs), default=None),
@@ -266,8 +271,8 @@ def _summary(task: _Task, found: list[_Finding], many: bool) -> Validation:
         first_bad_step=min(bad, default=None),
         growth=leading and leading.growth,
         max_abs_double=worst.double,
-        per_output=tuple(outputs),
-        per_layer=tuple(worst.layers),
+        per_output=outputs,
+        per_layer=worst.layers,
         first_bad_layer=next((d.name for d in worst.layers if not d.ok), None),
         per_sequence=tuple(map(_row, range(len(found)), found)) if many else (),
         labels=labels,
@@ -289,75 +294,12 @@ def _row(index: int, finding: _Finding) -> Sequence:
     )
 
 
-def _all_labels(found: list[_Finding]) -> Labels:
+def _all_labels(found: list[_Finding]) -> Labels | None:
     every = [label for finding in found for label in finding.labels]
+    if not every:
+        return None
     return Labels(
         sum(label.agree for label in every),
         sum(label.total for label in every),
         next((label.first_bad for label in every if label.agree < label.total), None),
     )
-
-
-# --- in words -------------------------------------------------------------------------
-
-
-def _verdict(task: _Task, worst: _Finding, ok: bool, labels: Labels | None) -> str:
-    parts = []
-    if labels is not None:
-        parts.append(_label_verdict(labels))
-    if worst.differences:
-        parts.append(_numeric_verdict(task, worst))
-    if not ok and (first := next((d for d in worst.layers if not d.ok), None)):
-        before = worst.layers[: worst.layers.index(first)]
-        agree = f", {', '.join(d.name for d in before)} agree" if before else ""
-        parts.append(f"the first recorded layer that differs is {first.name}{agree}")
-    if worst.blind_from is not None:
-        parts.append(
-            f"from step {worst.blind_from + 1} on rounding alone may reach a tenth of the "
-            "signal, and agreement there proves nothing"
-        )
-    return "; ".join(parts)
-
-
-def _label_verdict(labels: Labels) -> str:
-    return (
-        f"{labels.agree} of {labels.total} labels agree, which is weak proof: on a real "
-        "network five wrong computations kept 94 to 99 % of them; compare scores"
-    )
-
-
-def _numeric_verdict(task: _Task, worst: _Finding) -> str:
-    every = worst.differences
-    levels = [d.level for d in every]
-    finest = None if None in levels else max(levels, key=lambda k: LEVELS.index(str(k)))
-    bad = [d.first_bad_step for d in every if d.first_bad_step is not None]
-    largest = max(d.max_abs for d in every)
-    if count := sum(d.nonfinite for d in every):
-        return (
-            f"{count} values are NaN or infinite on one side or both, from step "
-            + str(min(bad) + 1)
-        )
-    if task.tolerance is not None:
-        within = "exceeds" if bad else "is within"
-        kind = "nothing rounding explains" if finest is None else f"{finest} precision"
-        return (
-            f"the largest difference, {largest:.2e}, {within} the given tolerance "
-            f"{task.tolerance:g}; it is of the size of {kind}"
-        )
-    if not bad:
-        return f"agrees to {finest} precision"
-    text = f"differs structurally from step {min(bad) + 1}"
-    if finest == "half":
-        text = (
-            "agrees to half precision (1e-3) only: float16 or TF32 arithmetic, rounded "
-            "weights or slightly different statistics of the data explain it"
-        )
-    elif finest is not None:
-        text = f"agrees to {finest} precision only"
-    if worst.decimals is not None and largest <= 0.6 * 10.0**-worst.decimals:
-        unit = 10.0**-worst.decimals
-        text += (
-            f"; every recorded number has at most {worst.decimals} decimals, which "
-            f"explains {unit / 2:.0e}: tolerance={0.6 * unit:.0e} accepts that"
-        )
-    return text

@@ -1,103 +1,19 @@
-"""What comes out of a comparison: where two runs of a network differ, and by how much."""
+"""What `validate` found, in numbers and in words."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
 
+from .comparison import Difference
+
 LEVELS = ("double", "single", "half")
 """Precisions, the finest first."""
-HALF_LIMIT = 0.01
-"""A difference above this part of the signal is not called one of half precision."""
 ROWS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """One array of numbers compared with its recorded counterpart.
-
-    Steps count from 0 in fields and from 1 in words.
-
-    Arguments:
-        name: the output, "fc[2]" for one of several columns, or the layer.
-        max_abs: largest absolute difference; infinite where either side is not finite.
-        max_rel: that divided by the largest recorded value.
-        step: where the difference is largest, measured in tolerances.
-        tolerance: what is accepted there.
-        excess: the difference there divided by that; in agreement it is at most 1.
-        first_bad_step: the first step with a difference above its tolerance.
-        growth: largest difference of the last quarter of the steps, divided by that of
-            the first quarter; None for fewer than 8 steps.
-        level: the finest precision whose rounding explains every difference, or None.
-        nonfinite: how many values are NaN or infinite, on either side.
-    """
-
-    name: str
-    max_abs: float
-    max_rel: float
-    step: int
-    tolerance: float
-    excess: float
-    first_bad_step: int | None
-    growth: float | None
-    level: str | None
-    nonfinite: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether every difference is within its tolerance."""
-        return self.first_bad_step is None
-
-
-def compare(
-    name: str,
-    ours: np.ndarray,
-    recorded: np.ndarray,
-    tolerance: np.ndarray,
-    levels: dict[str, np.ndarray],
-) -> Difference:
-    """Compare two arrays `(time, columns)`.
-
-    Arguments:
-        name: what is compared.
-        ours, recorded: the numbers.
-        tolerance: what is accepted, of the same shape.
-        levels: what rounding explains in each precision, the finest first.
-    """
-    finite = np.isfinite(ours) & np.isfinite(recorded)
-    with np.errstate(invalid="ignore"):
-        error = np.where(finite, abs(ours - recorded), np.inf)
-        excess = error / tolerance
-    step, column = np.unravel_index(np.argmax(excess), excess.shape)
-    bad = np.flatnonzero((excess > 1).any(axis=1))
-    scale = abs(recorded[np.isfinite(recorded)]).max(initial=0.0)
-    largest = float(error.max())
-    levels = levels | {"half": np.minimum(levels["half"], HALF_LIMIT * scale)}
-    return Difference(
-        name=name,
-        max_abs=largest,
-        max_rel=largest / scale if scale else largest and math.inf,
-        step=int(step),
-        tolerance=float(tolerance[step, column]),
-        excess=float(excess[step, column]),
-        first_bad_step=int(bad[0]) if bad.size else None,
-        growth=_growth(error.max(axis=1)),
-        level=next((k for k, limit in levels.items() if np.all(error <= limit)), None),
-        nonfinite=int(np.sum(~finite)),
-    )
-
-
-def _growth(error: np.ndarray) -> float | None:
-    quarter = len(error) // 4
-    if quarter < 2:
-        return None
-    first, last = error[:quarter].max(), error[-quarter:].max()
-    if not first:
-        return math.inf if last else 1.0
-    return float(last / first) if math.isfinite(first) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +103,8 @@ def _finite(value: Any) -> Any:
 
 
 def _lines(v: Validation) -> list[str]:
-    lines = [("ok    " if v.ok else "FAILS ") + v.verdict]
+    words = ("ok: " if v.ok else "DIFFERS: ") + v.verdict
+    lines = textwrap.wrap(words, 84, subsequent_indent="  ", break_on_hyphens=False)
     if v.per_output:
         worst = max(v.per_output, key=lambda d: d.excess)
         lines += [
@@ -198,13 +115,7 @@ def _lines(v: Validation) -> list[str]:
         if v.max_abs_double is not None:
             lines.append(f"  computed in double   {v.max_abs_double:.2e}")
         if v.growth is not None:
-            lines.append(
-                f"  growth               {v.growth:.2g}x, last quarter to first"
-            )
-    if v.labels is not None:
-        lines.append(
-            f"  labels               {v.labels.agree} of {v.labels.total} agree"
-        )
+            lines.append(f"  in the last quarter  {v.growth:.2g} times the first")
     lines += _table("layer", v.per_layer)
     lines += _table("output", v.per_output if len(v.per_output) > 1 else ())
     return lines + _sequences(v.per_sequence)
@@ -231,11 +142,95 @@ def _sequences(rows: tuple[Sequence, ...]) -> list[str]:
     if not rows:
         return []
     bad = [row for row in rows if row.first_bad_step is not None]
-    lines = [f"  sequences            {len(rows) - len(bad)} of {len(rows)} agree"]
+    lines = [f"  sequences that agree {len(rows) - len(bad)} of {len(rows)}"]
     for row in sorted(bad, key=lambda s: -s.excess)[:4]:
-        step = (row.first_bad_step or 0) + 1
         size = "another label" if row.max_abs is None else f"{row.max_abs:.2e}"
+        since = f", from step {(row.first_bad_step or 0) + 1} of {row.steps}"
         lines.append(
-            f"    number {row.index + 1}: {size}, from step {step} of {row.steps}"
+            f"    number {row.index + 1}: {size}{since if row.steps > 1 else ''}"
         )
     return lines
+
+
+def verdict(
+    outputs: tuple[Difference, ...],
+    layers: tuple[Difference, ...],
+    labels: Labels | None,
+    *,
+    given: float | None = None,
+    blind_from: int | None = None,
+    decimals: int | None = None,
+) -> str:
+    """The finding in one sentence.
+
+    Arguments:
+        outputs, layers, labels: what was compared.
+        given: the tolerance of the caller, if any.
+        blind_from: see `Validation`.
+        decimals: to how many the recorded numbers were written, if to few.
+    """
+    parts = []
+    if labels is not None:
+        parts.append(
+            f"{labels.agree} of {labels.total} labels agree, which is weak proof: on a "
+            "real network five wrong computations kept 94 to 99 % of them"
+        )
+    if every := (*layers, *outputs):
+        parts.append(_numbers(every, given))
+        largest = max(d.max_abs for d in every)
+        if not all(d.ok for d in every) and decimals is not None:
+            parts.append(_written(decimals, largest))
+    agree = [d.name for d in layers]
+    if bad := [d.name for d in layers if not d.ok]:
+        agree = agree[: agree.index(bad[0])]
+        text = f"the first recorded layer that differs is {bad[0]}"
+        parts.append(text + (f", {', '.join(agree)} agree" if agree else ""))
+    if blind_from is not None:
+        parts.append(
+            f"from step {blind_from + 1} on rounding alone may reach a tenth of the "
+            "signal, and agreement there proves nothing"
+        )
+    return "; ".join(part for part in parts if part)
+
+
+def _numbers(every: tuple[Difference, ...], given: float | None) -> str:
+    level = _coarsest(every)
+    bad = [d.first_bad_step for d in every if d.first_bad_step is not None]
+    if count := sum(d.nonfinite for d in every):
+        return (
+            f"differs structurally from step {min(bad) + 1}: {count} values are NaN or "
+            "infinite on one side or on both"
+        )
+    if given is not None:
+        largest = max(d.max_abs for d in every)
+        size = f"{level} precision" if level else "no rounding"
+        return (
+            f"the largest difference, {largest:.2e}, is "
+            f"{'above' if bad else 'within'} the given tolerance {given:g}; "
+            f"it has the size of {size}"
+        )
+    if not bad:
+        return f"agrees to {level} precision"
+    if level == "half":
+        return (
+            "agrees to half precision (1e-3) only: float16 or TF32 arithmetic, rounded "
+            "weights, or slightly other statistics of the data explain it"
+        )
+    if level is not None:
+        return f"agrees to {level} precision only"
+    return f"differs structurally from step {min(bad) + 1}"
+
+
+def _coarsest(every: tuple[Difference, ...]) -> str | None:
+    found = [LEVELS.index(d.level) for d in every if d.level is not None]
+    return LEVELS[max(found)] if len(found) == len(every) else None
+
+
+def _written(decimals: int, largest: float) -> str:
+    unit = 10.0**-decimals
+    if largest > 0.6 * unit:
+        return ""
+    return (
+        f"no recorded number has more than {decimals} decimals, which explains "
+        f"{unit / 2:.0e}: tolerance={0.6 * unit:.0e} accepts that"
+    )

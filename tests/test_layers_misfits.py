@@ -106,8 +106,6 @@ WRONG: list[tuple[str, Callable[[], L.Layer], tuple[Shape, ...]]] = [
     ("positions of one vector", sample("position embedding"), (VECTOR,)),
     ("attention of other widths", sample("self-attention along a line"), (SIX,)),
     ("attention over time and space", sample("self-attention along a line"), (LINES,)),
-    ("attention over nothing", sample("self-attention, widths all different"),
-     (VECTOR,)),
     ("heads that do not divide", lambda: L.SelfAttention(
         ones(6, 5), ones(6), ones(6, 5), ones(6), ones(5, 5), ones(5),
         ones(3, 5), ones(3), heads=3), (VECTORS,)),

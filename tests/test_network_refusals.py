@@ -13,7 +13,7 @@ from oracles import AFTER, BEFORE, BIASED, Cell
 
 from jlstm.errors import InputError, Unsupported
 from jlstm.layers import Concatenation, Input
-from jlstm.network import Network, Node, init_state, predict, step
+from jlstm.network import Network, Node, State, init_state, predict, step
 from jlstm.recurrent import Bidirectional, LSTMState
 
 LSTM, GRU = Cell("lstm"), Cell("gru", mode=AFTER)
@@ -181,12 +181,13 @@ def test_initial_and_saved_states_that_do_not_belong(lstm):
     layers = {"in": Input((C,)), "lstm": lstm}
     good = lstm.init_state()
     narrow = LSTMState(good.h[1:], good.c[1:])
-    for state, words in (
-        ({"lost": good}, "lost"),
-        ({"lstm": narrow}, "lstm|(4,)|(5,)"),
-    ):
-        for kind in ("initial", "saved"):
-            refused(words, lambda k=kind, s=state: Network.build(layers, **{k: s}))
+    wrong: dict[str, State] = {
+        "lost": {"lost": good},
+        "lstm|(4,)|(5,)": {"lstm": narrow},
+    }
+    for words, state in wrong.items():
+        refused(words, lambda s=state: Network.build(layers, initial=s))
+        refused(words, lambda s=state: Network.build(layers, saved=s))
 
 
 def test_state_wires_that_do_not_fit(rng, lstm):

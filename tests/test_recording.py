@@ -26,9 +26,15 @@ def test_csv_with_and_without_header(tmp_path, x):
 def test_csv_refuses_words(tmp_path):
     path = tmp_path / "words.csv"
     path.write_text("a,b\n1,low\n2,high\n")
-    with pytest.raises(InputError, match="not numbers") as caught:
+    with pytest.raises(InputError, match="not a table of numbers") as caught:
         recording.read(str(path))
-    assert caught.value.found == "b"
+    assert "'low'" in str(caught.value) and "column 2" in str(caught.value)
+    path.write_text("1,2\n3\n")
+    with pytest.raises(InputError, match="not a table of numbers"):
+        recording.read(str(path))
+    path.write_text("1,2\n3,\n")
+    with pytest.raises(InputError, match="not a table of numbers"):
+        recording.read(str(path))
 
 
 def test_csv_of_one_column_and_other_separators(tmp_path, x):
@@ -114,7 +120,7 @@ def test_orientation_is_not_guessed(rng):
     square = rng.normal(size=(3, 3))
     with pytest.raises(Ambiguous, match="both orientations fit"):
         recording.orient(square, 3)
-    said = recording.orient(square, 3, "features x time")
+    said = recording.orient(square, 3, "features-time")
     assert np.array_equal(said, square.T)
     with pytest.raises(InputError, match="does not fit"):
         recording.orient(rng.normal(size=(4, 5)), 3)
@@ -126,7 +132,7 @@ def test_the_number_of_steps_settles_it(rng):
     with pytest.raises(InputError, match="does not fit"):
         recording.orient(y, 5, steps=4)
     with pytest.raises(InputError, match="does not fit"):
-        recording.orient(y, 5, "features x time")
+        recording.orient(y, 5, "features-time")
 
 
 def test_images_come_in_the_order_of_matlab(rng):

@@ -10,7 +10,7 @@ The description says, layer by layer, which array is what, in the words of MATLA
 
     [[layers]]
     type = "lstm"                      # or one array a gate
-    input_weights = { i = "Wi_all{2}", f = "Wf_all{2}", g = "Wc_all{2}", o = "Wo_all{2}" }
+    input_weights = { i = "Wi{2}", f = "Wf{2}", g = "Wc{2}", o = "Wo{2}" }
 
 It becomes the saved form of the same layers and is read by the same readers.
 """
@@ -25,17 +25,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, JlstmError, Unsupported
+from ..errors import InputError, JlstmError
 from ..golden import Golden
 from ..network import Network
 from . import _gates, matlab_export
-from .matfile import Cell, MatFile, MatObject, Undecodable, need
+from .fields import numeric
+from .lookup import lookup
+from .matfile import Cell, MatFile, MatObject
 from .matlab_layers import READERS
 
 LEARNABLE = (
     "input_weights", "recurrent_weights", "bias", "weights", "scale", "offset", "alpha",
     "input_projector", "output_projector",
 )  # fmt: skip
+VECTORS = ("bias", "scale", "offset", "alpha")
 STATISTICS = ("mean", "std", "min", "max", "trained_mean", "trained_variance")
 STATES = ("hidden_state", "cell_state", "initial_hidden_state", "initial_cell_state")
 NUMBERS = (
@@ -58,6 +61,9 @@ RENAMED = {
 GATES = {"lstm": _gates.MATLAB_LSTM, "gru": _gates.MATLAB_GRU}
 SYNONYMS = {"c": "g", "h": "n"}
 """Other letters in use for the cell candidate of an LSTM and a GRU."""
+
+LAYOUTS = ("features x time", "time x features")
+RECORDED = ("input", "output", "layout", "layers", "note", "measured", "sample_time")
 
 Description = Mapping[str, Any]
 
@@ -147,13 +153,13 @@ def _layer(file: MatFile, entry: Description, place: str) -> MatObject:
         name = RENAMED.get(key) or "".join(p.capitalize() for p in key.split("_"))
         where = f"{place}.{key}"
         if key in LEARNABLE:
-            values[name] = _array(file, value, kind, where)
+            values[name] = _array(file, value, kind, key, where)
         elif key in STATISTICS or key in STATES:
-            values[name] = _expression(file, value, where)
-        elif key in NUMBERS or isinstance(value, bool | int | float):
-            values[name] = np.atleast_1d(np.asarray(value, float))
+            values[name] = np.asarray(_numbers(file, value, where), float)
+        elif key in NUMBERS:
+            values[name] = np.atleast_1d(_numbers(file, value, where))
         elif key in WORDS or key in RENAMED:
-            values[name] = Cell(value, (len(value), 1)) if _is_list(value) else value
+            values[name] = _words(value, where)
         else:
             raise InputError(
                 "an unknown key in a layer's description",
@@ -162,11 +168,22 @@ def _layer(file: MatFile, entry: Description, place: str) -> MatObject:
                     (*LEARNABLE, *STATISTICS, *STATES, *NUMBERS, *WORDS)
                 ),
             )
-    if "RecurrentWeights" in values and "NumHiddenUnits" not in values:
-        values["NumHiddenUnits"] = _hidden(values["RecurrentWeights"])
-    if class_name.endswith("FullyConnectedLayer") and "OutputSize" not in values:
-        values["OutputSize"] = np.atleast_1d(float(np.shape(values.get("Weights"))[0]))
+    _infer_sizes(values, class_name)
     return MatObject(class_name, values)
+
+
+def _infer_sizes(values: dict[str, Any], class_name: str) -> None:
+    """Sizes that MATLAB saves and that the arrays say as well."""
+    sizes = {}
+    if "OutputProjector" in values:
+        sizes["NumHiddenUnits"] = values["OutputProjector"].shape[0]
+    elif "RecurrentWeights" in values:
+        # (gates x H) x H, for two directions as well.
+        sizes["NumHiddenUnits"] = values["RecurrentWeights"].shape[1]
+    if "Weights" in values and class_name.endswith("FullyConnectedLayer"):
+        sizes["OutputSize"] = values["Weights"].shape[0]
+    for name, size in sizes.items():
+        values.setdefault(name, np.atleast_1d(float(size)))
 
 
 def _class(words: str, place: str) -> tuple[str, str]:
@@ -183,77 +200,61 @@ def _class(words: str, place: str) -> tuple[str, str]:
             found=repr(words),
             expected=", ".join(sorted(known)),
         )
-    kind = "gru" if "gru" in plain else "lstm" if "lstm" in plain else plain
-    return known[plain], kind
+    return known[plain], plain.removesuffix("projected")
 
 
-def _hidden(recurrent_weights: np.ndarray) -> np.ndarray:
-    # R is (gates x H) x H, for two directions as well.
-    return np.atleast_1d(float(recurrent_weights.shape[1]))
-
-
-def _array(file: MatFile, value: Any, kind: str, place: str) -> np.ndarray:
+def _array(file: MatFile, value: Any, kind: str, key: str, place: str) -> np.ndarray:
     """A learnable array: one variable, or one for each gate."""
-    if isinstance(value, Mapping):
-        order = GATES.get(kind)
-        given = {SYNONYMS.get(gate, gate): item for gate, item in value.items()}
-        if order is None or set(given) != set(order):
-            raise InputError(
-                "gates that do not belong to this layer",
-                place=place,
-                found=", ".join(value),
-                expected=", ".join(order) if order else "one array",
-            )
-        parts = [_expression(file, given[g], f"{place}.{g}") for g in order]
-        return np.concatenate([_columns(part) for part in parts])
-    return _columns(_expression(file, value, place))
-
-
-def _columns(array: np.ndarray) -> np.ndarray:
-    """A bias given as a row, stood upright; a matrix as it is."""
-    return array.reshape(-1, 1) if array.ndim == 2 and array.shape[0] == 1 else array
-
-
-def _expression(file: MatFile, value: Any, place: str) -> np.ndarray:
-    """Numbers, or a variable as MATLAB would write it: "W", "Wi_all{2}", "net.W"."""
-    if not isinstance(value, str):
-        try:
-            return np.asarray(value, float)
-        except (TypeError, ValueError):
-            raise InputError(
-                "neither a variable nor numbers", place=place, found=repr(value)
-            ) from None
-    steps = re.findall(r"[A-Za-z]\w*|\{\d+\}|\(\d+\)", value)
-    if not steps or re.sub(r"[.\s]", "", value) != "".join(steps):
+    if not isinstance(value, Mapping):
+        return _upright(_numbers(file, value, place), key)
+    order = GATES.get(kind)
+    given = {SYNONYMS.get(gate, gate): item for gate, item in value.items()}
+    if order is None or set(given) != set(order) or len(given) != len(value):
         raise InputError(
-            "not a variable", place=place, found=repr(value), expected='"W", "W{2}"'
-        )
-    try:
-        found: Any = need(file, steps[0])
-    except Unsupported as error:
-        raise error.within(place=place) from None
-    for part in steps[1:]:
-        found = _descend(found, part, value, place)
-    if isinstance(found, Undecodable) or not isinstance(found, np.ndarray):
-        raise InputError("not an array of numbers", place=place, found=repr(value))
-    return found
-
-
-def _descend(value: Any, part: str, whole: str, place: str) -> Any:
-    if part[0] in "{(" and isinstance(value, Cell):
-        index = int(part[1:-1])
-        if 1 <= index <= len(value):
-            return value[index - 1]
-        raise InputError(
-            "an index outside the cell",
+            "gates that do not belong to this layer",
             place=place,
-            found=whole,
-            expected=f"1 to {len(value)}",
+            found=", ".join(value),
+            expected=", ".join(order) if order else "one array",
         )
-    fields = value.values if isinstance(value, MatObject) else value
-    if isinstance(fields, dict) and part in fields:
-        return fields[part]
-    raise InputError(f"there is no {part!r} in it", place=place, found=whole)
+    parts = [_upright(_numbers(file, given[g], f"{place}.{g}"), key) for g in order]
+    if len({part.shape for part in parts}) > 1:
+        raise InputError(
+            "the gates differ in size",
+            place=place,
+            found=", ".join(
+                f"{g} {p.shape}" for g, p in zip(order, parts, strict=True)
+            ),
+        )
+    return np.concatenate(parts)
+
+
+def _upright(array: np.ndarray, key: str) -> np.ndarray:
+    """A vector as a column, however it was written down; a matrix as it is."""
+    if array.ndim < 2 or (key in VECTORS and min(array.shape) == 1):
+        return array.reshape(-1, 1)
+    return array
+
+
+def _numbers(file: MatFile, value: Any, place: str) -> np.ndarray:
+    """Numbers, or a variable as MATLAB would write it: "W", "Wi_all{2}", "net.W"."""
+    if isinstance(value, str):
+        try:
+            return numeric(lookup(file, value), place)
+        except JlstmError as error:
+            raise error.within(place=place) from None
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise InputError(
+            "neither a variable nor numbers", place=place, found=repr(value)
+        ) from None
+
+
+def _words(value: Any, place: str) -> Any:
+    words = value if _is_list(value) else [value]
+    if not all(isinstance(word, str) for word in words):
+        raise InputError("not text", place=place, found=repr(value))
+    return Cell(words, (len(words), 1)) if _is_list(value) else value
 
 
 def _is_list(value: Any) -> bool:
@@ -266,39 +267,54 @@ def _is_list(value: Any) -> bool:
 def _golden(file: MatFile, table: Description, net: Network) -> Golden:
     """The recorded input, output and activations that a description names."""
     layout = table.get("layout")
-    if layout not in ("features x time", "time x features"):
+    if layout not in LAYOUTS:
         raise InputError(
             "the layout of the recorded arrays is not given",
             place="golden.layout",
             found=repr(layout),
             expected='"features x time" (as MATLAB has it) or "time x features"',
         )
+    unknown = set(table) - set(RECORDED)
+    if unknown:
+        raise InputError(
+            "an unknown key in [golden]",
+            place=f"golden.{min(unknown)}",
+            expected=", ".join(RECORDED),
+        )
 
-    def array(key: str, value: Any, shape: Any) -> np.ndarray:
-        found = _expression(file, value, f"golden.{key}")
+    def array(place: str, value: Any, ref: str) -> np.ndarray:
+        found = _numbers(file, value, place)
         if layout == "time x features":
             found = found.T
-        return matlab_export.from_matlab(found, shape)
+        try:
+            return matlab_export.from_matlab(found, net.shapes[ref])
+        except JlstmError as error:
+            raise error.within(place=place) from None
 
-    def listed(key: str) -> list[Any]:
+    def listed(key: str, refs: tuple[str, ...]) -> tuple[np.ndarray, ...]:
         value = table.get(key)
-        if value is None:
-            raise InputError("nothing recorded", place="golden", expected=key)
-        return list(value) if _is_list(value) else [value]
+        values: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
+        if value is None or len(values) != len(refs):
+            raise InputError(
+                "other recordings than the network has",
+                place=f"golden.{key}",
+                found="none" if value is None else len(values),
+                expected=", ".join(refs),
+            )
+        place = f"golden.{key}"
+        return tuple(array(place, v, ref) for v, ref in zip(values, refs, strict=True))
 
-    shapes = net.shapes
+    layers = table.get("layers", {})
+    for name in layers:
+        if name not in net.layers:
+            raise InputError(
+                "no such layer",
+                place=f"golden.layers.{name}",
+                expected=", ".join(net.layers),
+            )
     return Golden(
-        tuple(
-            array("input", v, shapes[n])
-            for n, v in zip(net.inputs, listed("input"), strict=True)
-        ),
-        tuple(
-            array("output", v, shapes[n])
-            for n, v in zip(net.outputs, listed("output"), strict=True)
-        ),
-        {
-            name: array(f"layers.{name}", value, shapes[name])
-            for name, value in table.get("layers", {}).items()
-        },
+        listed("input", net.inputs),
+        listed("output", net.outputs),
+        {k: array(f"golden.layers.{k}", value, k) for k, value in layers.items()},
         str(table.get("note", "")),
     )

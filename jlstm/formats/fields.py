@@ -1,7 +1,7 @@
 """Reading the fields of one saved object so that none goes unnoticed.
 
-A reader takes the fields that it understands and names those that it ignores on purpose;
-`finish` refuses whatever is left and says something.
+A reader takes the fields that it understands and names those that it ignores on
+purpose; `finish` refuses whatever is left and says something.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .matfile import Cell, MatObject, Undecodable
 REQUIRED: Any = object()
 
 BASE_CLASSES = ("nnet.layer.", "nnet.cnn.layer.mixin.")
-"""Where a custom layer gets its ports and its bookkeeping from, none of them its own."""
+"""Where a custom layer has its ports and its bookkeeping from."""
 
 
 class Fields:
@@ -181,7 +181,7 @@ def _wrapped(value: MatObject, place: str) -> Any:
             "the data of this array is not in the file",
             place=place,
             found="a handle to data that was not saved (a gpuArray, most likely)",
-            do="in MATLAB, on a machine with the GPU: gather the weights and save again",
+            do="in MATLAB, on a machine with the GPU: gather the weights, save again",
         )
     if isinstance(inside, np.ndarray | Undecodable):
         return inside
@@ -228,7 +228,11 @@ def _decode_categorical(saved: Any) -> tuple[str, ...] | None:
     if not isinstance(saved, dict):
         return None
     names, codes = strings(saved.get("categoryNames")), saved.get("codes")
-    if names is None or not isinstance(codes, np.ndarray) or codes.dtype.kind not in "ui":
+    if (
+        names is None
+        or not isinstance(codes, np.ndarray)
+        or codes.dtype.kind not in "ui"
+    ):
         return None
     codes = codes.ravel(order="F").astype(int)
     if np.any((codes < 0) | (codes > len(names))):

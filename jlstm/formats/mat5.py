@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from ..errors import DamagedFile
 from .mat5arrays import MATRIX, Arrays, Header
 from .matobjects import ObjectTables
-from .matvalues import Budget, CannotDecode, check_expansion
+from .matvalues import Budget
 
 HEADER = 128
 COMPRESSED = 15
@@ -165,7 +165,7 @@ class Mat5:
         del data
         tag = _inflate(body, 8).data
         size = _check_tag(tag, self.order, len(body))
-        check_expansion(len(body), size)
+        self._budget.check_bytes(size)
         inflated = _inflate(body, 8 + size)
         inflated.check(8 + size)
         return inflated.data

@@ -16,10 +16,10 @@ MAX_NESTING = 60
 """Levels of cells, structs and objects inside each other; real networks have 15."""
 MAX_ARRAYS = 1_000_000
 """Arrays, cells and structs that are decoded in one file."""
+MAX_BYTES = 1 << 28
+MAX_RATIO = 100
+"""A file is expanded to no more than 256 MB, or a hundred times its size."""
 MAX_AXES = 32
-LARGE = 1 << 26
-"""Bytes above which data that shrank to less than a hundredth is not expanded."""
-SUSPICIOUS_RATIO = 100
 
 
 @dataclass(eq=False)
@@ -61,10 +61,15 @@ class CannotDecode(Exception):
 
 
 class Budget:
-    """How many arrays may still be decoded, so that a small file cannot fill memory."""
+    """How much may still be decoded, so that a small file cannot fill memory.
 
-    def __init__(self, arrays: int = MAX_ARRAYS):
-        self.left = arrays
+    Arguments:
+        size: bytes of the file.
+    """
+
+    def __init__(self, size: int):
+        self.arrays = MAX_ARRAYS
+        self.bytes = max(MAX_BYTES, MAX_RATIO * size)
 
     def spend(self, arrays: int, depth: int) -> None:
         """Pay for arrays that are about to be decoded at some depth of nesting.
@@ -72,21 +77,25 @@ class Budget:
         Raises:
             CannotDecode: too many, or too deep.
         """
-        if arrays > self.left:
-            raise CannotDecode(f"more than {MAX_ARRAYS} arrays in one file")
+        self.check(arrays)
         if depth > MAX_NESTING:
             raise CannotDecode(f"nested more than {MAX_NESTING} deep")
-        self.left -= arrays
+        self.arrays -= arrays
 
+    def check(self, arrays: int) -> None:
+        """Raise CannotDecode where there are more arrays than may be decoded."""
+        if arrays > self.arrays:
+            raise CannotDecode(f"more than {MAX_ARRAYS} arrays in one file")
 
-def check_expansion(stored: int, declared: int) -> None:
-    """See that data may be expanded to what they declare.
+    def spend_bytes(self, count: int) -> None:
+        """Pay for numbers that are about to be decoded; raises like `check_bytes`."""
+        self.check_bytes(count)
+        self.bytes -= count
 
-    Raises:
-        CannotDecode: they would fill memory out of almost nothing.
-    """
-    if declared > LARGE and declared > SUSPICIOUS_RATIO * stored:
-        raise CannotDecode(f"{declared} bytes made of {stored}: not expanded")
+    def check_bytes(self, count: int) -> None:
+        """Raise CannotDecode where data expand to more than may be decoded."""
+        if count > self.bytes:
+            raise CannotDecode(f"{count} bytes of data in a file too small for them")
 
 
 def text_rows(units: np.ndarray) -> str | list[str]:
@@ -94,9 +103,7 @@ def text_rows(units: np.ndarray) -> str | list[str]:
     if not units.size:
         return ""
     rows = np.moveaxis(units, 1, -1).reshape(-1, units.shape[1])
-    text = [
-        row.astype("<u2").tobytes().decode("utf-16-le", "replace") for row in rows
-    ]
+    text = [row.astype("<u2").tobytes().decode("utf-16-le", "replace") for row in rows]
     return text[0] if len(text) == 1 else text
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-from jax import Array, lax
+from jax import lax
+
+from ..pytree import Array
 
 
 def dot(a: Array, b: Array) -> Array:

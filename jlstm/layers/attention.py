@@ -15,10 +15,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from .. import kernels
-from ..pytree import Shape, pytree, static
+from ..pytree import Array, Shape, pytree, static
 from .base import Layer, only, require
 
 
@@ -87,8 +86,13 @@ class SelfAttention(Layer):
     needs_whole_sequence = True
 
     def __call__(self, *inputs: Array) -> Array:
-        """`(time, C)` to `(time, O)`, or the same along one space axis."""
+        """`(time, C)` to `(time, O)`, or the same along one space axis.
+
+        A single step `(C,)` attends to nothing but itself.
+        """
         (x,) = inputs
+        if x.ndim == 1:
+            return self(x[None])[0]
         mixed = attend(
             kernels.dot(x, self.query_weights.T) + self.query_bias,
             kernels.dot(x, self.key_weights.T) + self.key_bias,
@@ -103,7 +107,7 @@ class SelfAttention(Layer):
         """Shape of the output; raises InputError where widths or heads do not fit."""
         x = only(inputs)
         require(
-            x.time + len(x.space) == 1,
+            x.time + len(x.space) <= 1,
             "attention runs along one axis",
             found=x,
             expected="(time, channels) or (space, channels)",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from jax import Array
 
 from ..errors import InputError, Unsupported
-from ..pytree import Shape
+from ..pytree import Array, Shape
 
 
 class Layer:

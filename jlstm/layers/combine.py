@@ -7,13 +7,12 @@ Sources: MathWorks reference pages nnet.cnn.layer.additionlayer, .multiplication
 from __future__ import annotations
 
 import functools
-import operator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from ..pytree import Shape, pytree, static
+from ..pytree import Array, Shape, pytree, static
 from .base import Layer, require, require_choice, several
 
 
@@ -70,17 +69,40 @@ class Concatenation(Layer):
         return f"over space axis {self.axis}"
 
 
+@pytree
 class Elementwise(Layer):
     """Base of the layers that combine their inputs value by value.
 
-    Inputs have equally many space axes. Where one has length one on a space or channel
-    axis, or no time axis, it is repeated to match the others.
+    Where an input has length one on a space or channel axis, or no time axis, it is
+    repeated to match the others. Inputs have equally many space axes; where vectors
+    meet images, `spaces` tells how many each of them has, and the vectors are repeated
+    over space.
     """
+
+    spaces: tuple[int, ...] = static(default=())
+
+    def __call__(self, *inputs: Array) -> Array:
+        """Combine arrays `(time?, *space, channels)`."""
+        if self.spaces:
+            most = max(self.spaces)
+            inputs = tuple(
+                jnp.expand_dims(x, tuple(range(-1 - most + space, -1)))
+                for x, space in zip(inputs, self.spaces, strict=True)
+            )
+        return functools.reduce(self.operation, inputs)
+
+    @staticmethod
+    def operation(a: Any, b: Any, /) -> Any:
+        """What combines two values."""
+        raise NotImplementedError
 
     def shape(self, *inputs: Shape) -> Shape:
         """Shape of the result; raises InputError where the inputs do not match."""
-        sizes = [(*x.space, x.channels) for x in several(inputs)]
-        fits = len({len(size) for size in sizes}) == 1
+        axes = tuple(len(x.space) for x in several(inputs))
+        most = max(axes)
+        fits = set(axes) == {most} if not self.spaces else axes == self.spaces
+        fits = fits and set(axes) <= {0, most}
+        sizes = [(*(x.space or (1,) * most), x.channels) for x in inputs]
         try:
             whole = np.broadcast_shapes(*sizes)
         except ValueError:
@@ -98,18 +120,20 @@ class Elementwise(Layer):
 class Addition(Elementwise):
     """The sum of the inputs, value by value."""
 
-    def __call__(self, *inputs: Array) -> Array:
-        """Add arrays `(time?, *space, channels)`."""
-        return functools.reduce(operator.add, inputs)
+    @staticmethod
+    def operation(a: Any, b: Any, /) -> Any:
+        """Add."""
+        return a + b
 
 
 @pytree
 class Multiplication(Elementwise):
     """The product of the inputs, value by value."""
 
-    def __call__(self, *inputs: Array) -> Array:
-        """Multiply arrays `(time?, *space, channels)`."""
-        return functools.reduce(operator.mul, inputs)
+    @staticmethod
+    def operation(a: Any, b: Any, /) -> Any:
+        """Multiply."""
+        return a * b
 
 
 def _listed(inputs: tuple[Shape, ...]) -> str:

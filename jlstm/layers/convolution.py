@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 
-from ..pytree import Shape, pytree, static
+from ..pytree import Array, Shape, pytree, static
 from .base import Layer, only, require, require_choice
 from .windows import PAD_MODES, AlongOneAxis, Window, describe, pad
 

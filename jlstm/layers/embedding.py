@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from ..pytree import Shape, pytree, static
+from ..pytree import Array, Shape, pytree, static
 from .base import Layer, only, require, require_choice
 
 OUT_OF_VOCABULARY = ("error", "map-to-last")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from jax import Array
-
-from ..pytree import Shape, pytree, static
+from ..pytree import Array, Shape, pytree, static
 from .base import only, require_choice
 from .windows import AlongOneAxis
 

@@ -13,9 +13,8 @@ nnet.cnn.layer.batchnormalizationlayer, .layernormalizationlayer,
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jax import Array
 
-from ..pytree import Shape, pytree, static
+from ..pytree import Array, Shape, pytree, static
 from .base import Layer, only, require, require_broadcast, require_choice
 
 OVER = ("channels", "spatial-channels", "time-channels")

@@ -11,9 +11,9 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import lax
 
-from ..pytree import Shape, pytree, static
+from ..pytree import Array, Shape, pytree, static
 from .base import Layer, only, require, require_choice
 from .windows import AlongOneAxis, Window, describe, pad
 

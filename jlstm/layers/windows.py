@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
 
-from ..pytree import Shape
+from ..pytree import Array, Shape
 from .base import Layer, require, require_choice
 
 AXES = ("time", "space")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ... import layers as L
 from ...pytree import Shape
 from ..fields import Fields
-from .learnable import learnable, vector
+from .learnable import learnable
 from .registry import Built, reader
 
 

@@ -54,7 +54,7 @@ def _formatted_input(f: Fields, inputs: list[Shape]) -> Built:
 
 
 def _normalization(f: Fields, size: tuple[int, ...]) -> Any:
-    """`(name, statistics, target range)` from a saved transform or public properties."""
+    """`(name, statistics, target range)` from a transform or public properties."""
     saved = f.take("Normalization", default=None)
     if isinstance(saved, Cell) and len(saved) == 1:
         saved = saved[0]

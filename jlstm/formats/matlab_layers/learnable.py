@@ -49,14 +49,16 @@ def learnable(f: Fields, name: str) -> Learnable:
         value = saved["Value"]
         rates, decays = saved.get("LearnRateFactor"), saved.get("L2Factor")
     else:
-        rates, decays = (_beside(f, key, name) for key in ("LearnRateFactor", "L2Factor"))
+        rates, decays = (
+            _beside(f, key, name) for key in ("LearnRateFactor", "L2Factor")
+        )
     array = None if value is None else numeric(value, place)
     if array is None or array.size == 0:
         raise Unsupported(
             "the network is not trained: this array is empty",
             place=place,
-            do="save the network that trainNetwork or trainnet returned, not the layers "
-            "that went in",
+            do="save the network that trainNetwork or trainnet returned, not the "
+            "layers that went in",
         )
     if array.dtype.kind != "f":
         f.refuse(name, f"an array of {array.dtype}", "single or double")

@@ -13,8 +13,8 @@ from .learnable import vector
 from .registry import Built, reader
 
 OLD_LAYER_NORMALISATION = (
-    "layer normalisation was saved before R2023a, where the statistics run over time as "
-    "well; newer releases of MATLAB may answer differently"
+    "layer normalisation was saved before R2023a, where the statistics run over time "
+    "as well; newer releases of MATLAB may answer differently"
 )
 
 
@@ -78,7 +78,9 @@ def _instance_normalization(f: Fields, inputs: list[Shape]) -> Built:
 # --- fixed scales ---------------------------------------------------------------------
 
 
-@reader("ScalingLayer", "rl.layer.ScalingLayer", "nnet.onnx.layer.ElementwiseAffineLayer")
+@reader(
+    "ScalingLayer", "rl.layer.ScalingLayer", "nnet.onnx.layer.ElementwiseAffineLayer"
+)
 def _scaling(f: Fields, inputs: list[Shape]) -> Built:
     x = inputs[0] if inputs else Shape(True, (), 1)
     arrays = {}

@@ -40,6 +40,4 @@ def custom_output(class_name: str, f: Fields, inputs: list[Shape]) -> Built:
 
 
 def _fits(names: tuple[str, ...], inputs: list[Shape]) -> bool:
-    return names != ("Response",) and (
-        not inputs or len(names) == inputs[0].channels
-    )
+    return names != ("Response",) and (not inputs or len(names) == inputs[0].channels)

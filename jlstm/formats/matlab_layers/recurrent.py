@@ -29,7 +29,10 @@ ARRAYS = {
     "RecurrentWeights": "recurrent_weights",
     "Bias": "bias",
 }
-PROJECTORS = {"InputProjector": "input_projector", "OutputProjector": "output_projector"}
+PROJECTORS = {
+    "InputProjector": "input_projector",
+    "OutputProjector": "output_projector",
+}
 
 
 class Common(NamedTuple):
@@ -40,7 +43,7 @@ class Common(NamedTuple):
     """
 
     settings: dict[str, Any]
-    arrays: list[np.ndarray]
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray]
     factors: list[tuple[list[float], list[float]]]
     hidden: int
 
@@ -51,8 +54,8 @@ def _common(
     """Read what is the same in all of them: `gates` packed gates, `biases` for each."""
     hidden = f.integers("NumHiddenUnits", "OutputSize")[0]
     parameters = {name: learnable(f, name) for name in ARRAYS}
-    arrays = [parameter.array for parameter in parameters.values()]
-    arrays[2] = arrays[2].reshape(-1)
+    input_weights, recurrent_weights, bias = (p.array for p in parameters.values())
+    arrays = (input_weights, recurrent_weights, bias.reshape(-1))
     _check_shapes(f, arrays, gates, hidden, biases)
     found = [
         (
@@ -89,7 +92,7 @@ def _output_mode(f: Fields) -> str:
 
 
 def _check_shapes(
-    f: Fields, arrays: list[np.ndarray], gates: int, hidden: int, biases: int
+    f: Fields, arrays: tuple[np.ndarray, ...], gates: int, hidden: int, biases: int
 ) -> None:
     rows = gates * hidden
     for name, array in zip(ARRAYS, arrays[:2], strict=False):
@@ -120,7 +123,9 @@ def _per_gate(f: Fields, name: str, factor: Any, gates: int) -> list[float]:
     if values.size == 1:
         return [float(values[0])] * gates
     if values.size % gates:
-        f.refuse(name, f"{values.size} factors", f"one, or one for each of {gates} gates")
+        f.refuse(
+            name, f"{values.size} factors", f"one, or one for each of {gates} gates"
+        )
     blocks = values.reshape(gates, -1)
     if np.any(blocks != blocks[:, :1]):
         f.refuse(name, "factors that differ inside a gate", "one for each gate")
@@ -255,7 +260,8 @@ def _bilstm(f: Fields, inputs: list[Shape]) -> Built:
     halves, found = [], []
     for block, name in enumerate(("forward", "backward")):
         rows = slice(block * 4 * hidden, (block + 1) * 4 * hidden)
-        gates = _gates.split(*(a[rows] for a in common.arrays), _gates.MATLAB_LSTM)
+        weights, recurrent_weights, bias = (array[rows] for array in common.arrays)
+        gates = _gates.split(weights, recurrent_weights, bias, _gates.MATLAB_LSTM)
         halves.append(LSTM(**gates, **common.settings))
         found += _gate_factors(f".{name}", _gates.MATLAB_LSTM, common.factors, block)
     start, now, notices = _states(f, ("HiddenState", "CellState"), 2 * hidden)

@@ -21,8 +21,8 @@ def axis(f: Fields, inputs: list[Shape]) -> str:
 def padding1(f: Fields) -> Any:
     """The padding of a one-dimensional layer.
 
-    With "same", the widths that were stored belong to the training data: the layer works
-    them out again for every sequence.
+    With "same", the widths that were stored belong to the training data: the layer
+    works them out again for every sequence.
     """
     mode = f.text("PaddingMode", default="manual")
     sides = f.integers("PaddingSize", "Padding", default=(0, 0))

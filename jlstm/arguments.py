@@ -1,0 +1,184 @@
+"""What the arguments of the command line mean: sequences in, tables out."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from . import recording
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+def inputs(
+    net: Network, source: str | None, file: Path, layout: recording.Layout
+) -> list[Any]:
+    """The input sequences, each an array or, for several inputs, a tuple of them."""
+    names = (source or "").split(",")
+    if len(names) != len(net.inputs):
+        raise InputError(
+            f"the network has {len(net.inputs)} inputs",
+            found=source,
+            expected=f"one source for each of {', '.join(net.inputs)}, comma-separated",
+        )
+    shapes = net.shapes
+    columns = [
+        [
+            recording.arrange(array, shapes[name], layout)
+            for array in recording.read(given, file)
+        ]
+        for name, given in zip(net.inputs, names, strict=True)
+    ]
+    if len({len(column) for column in columns}) != 1:
+        raise InputError(
+            "the inputs have different numbers of sequences",
+            found=", ".join(str(len(column)) for column in columns),
+        )
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def expected(
+    net: Network,
+    xs: list[Any],
+    source: str,
+    file: Path,
+    layout: recording.Layout,
+    scale: str | None,
+    offset: str | None,
+) -> list[Any]:
+    """The recorded outputs, one for each sequence, with the scaling taken out."""
+    shapes = net.shapes
+    columns = []
+    for ref, given in zip(net.outputs, _split(source, len(net.outputs)), strict=True):
+        found = recording.read(given, file)
+        if isinstance(found[0], tuple):
+            return recording.per_sequence(found[0], len(xs))
+        if len(found) == 1 and len(xs) > 1:
+            found = recording.rows(found[0], len(xs))
+        steps = [
+            (x[0] if isinstance(x, tuple) else x).shape[0] if shapes[ref].time else None
+            for x in xs
+        ]
+        if len(found) != len(xs):
+            raise InputError(
+                "not one recorded output for each sequence",
+                found=f"{len(found)} outputs",
+                expected=f"{len(xs)}",
+            )
+        factor = _number(scale, file, 1.0)
+        shift = _number(offset, file, 0.0)
+        columns.append(
+            [
+                (recording.arrange(y, shapes[ref], layout, t) - shift) / factor
+                for y, t in zip(found, steps, strict=True)
+            ]
+        )
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _split(source: str, count: int) -> list[str]:
+    parts = source.split(",")
+    if len(parts) != count:
+        raise InputError(
+            f"the network has {count} outputs",
+            found=source,
+            expected="one source for each, comma-separated",
+        )
+    return parts
+
+
+def _number(source: str | None, file: Path, default: float) -> Any:
+    """A number, or the numbers in a variable."""
+    if source is None:
+        return default
+    try:
+        return float(source)
+    except ValueError:
+        return recording.read(source, file)[0].ravel()
+
+
+@contextmanager
+def in_precision(
+    net: Network, precision: Literal["single", "double"] | None
+) -> Iterator[Network]:
+    """The network in the precision asked for, with JAX's double precision on for it.
+
+    Without one, in the precision of its parameters.
+    """
+    import jax
+
+    dtype = {"single": "float32", "double": "float64", None: net.dtype}[precision]
+    with jax.enable_x64(np.dtype(dtype) == np.float64):
+        yield net.astype(dtype)
+
+
+def columns(net: Network) -> list[str]:
+    """Names of the output columns: classes, or y1, y2, ..."""
+    shape = net.shapes[net.outputs[0]]
+    names = list(net.classes)
+    if len(names) == shape.channels and len(net.outputs) == 1:
+        return names
+    return [f"y{k}" for k in range(1, shape.channels + 1)]
+
+
+def table(results: list[Any], suffix: str, names: list[str]) -> bytes:
+    """Predictions as the contents of a .csv, .npy or .npz file.
+
+    Arguments:
+        results: for each sequence a tuple of outputs.
+        suffix: the kind of file.
+        names: headings of the columns of a .csv.
+
+    Raises:
+        InputError: several sequences or outputs, for a file that holds one array.
+    """
+    single = len(results) == 1 and len(results[0]) == 1
+    if suffix not in (".csv", ".npy", ".npz") or (suffix != ".npz" and not single):
+        raise InputError(
+            "the predictions cannot be written like this",
+            found=f"{len(results)} sequences of {len(results[0])} outputs as {suffix}",
+            expected="--output with .csv, .npy or .npz"
+            if single
+            else "--output with .npz, one array each",
+        )
+    if suffix == ".csv":
+        rows = np.atleast_2d(results[0][0])
+        lines = [",".join(names)]
+        lines += [line(row) for row in rows.reshape(rows.shape[0], -1)]
+        return ("\n".join(lines) + "\n").encode()
+    buffer = io.BytesIO()
+    if suffix == ".npy":
+        np.save(buffer, results[0][0])
+    else:
+        np.savez(
+            buffer,
+            **{
+                f"y{k}" if len(result) == 1 else f"y{k}_{j}": array
+                for k, result in enumerate(results, 1)
+                for j, array in enumerate(result, 1)
+            },
+        )
+    return buffer.getvalue()
+
+
+def line(values: Any) -> str:
+    """Numbers with commas, each the shortest that reads back as the same value."""
+    return ",".join(str(value) for value in np.ravel(values))
+
+
+def progress(items: list[Any], what: str) -> Iterator[Any]:
+    """The items, with a progress bar on a terminal where there are many."""
+    if len(items) < 10 or not sys.stderr.isatty():
+        return iter(items)
+    from rich.console import Console
+    from rich.progress import track
+
+    return iter(track(items, what, console=Console(stderr=True)))
