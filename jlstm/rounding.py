@@ -157,18 +157,18 @@ def _spread(
     exact: list[Values],
 ) -> list[Values]:
     rng = np.random.default_rng(0)
-    nets = [net] + [disturb(net, rng) for _ in range(RUNS)]
-    runs = [evaluate(other, xs, names, state) for other in nets]
     causal = not any(layer.needs_whole_sequence for layer in net.layers.values())
     so_far = np.maximum.accumulate if causal else _everywhere
     found = []
-    for k, values in enumerate(exact):
-        with np.errstate(invalid="ignore"):  # infinity less infinity
+    with np.errstate(over="ignore", invalid="ignore"):  # of networks that hold infinity
+        nets = [net] + [disturb(net, rng) for _ in range(RUNS)]
+        runs = [evaluate(other, xs, names, state) for other in nets]
+        for k, values in enumerate(exact):
             far = {
                 name: np.max([abs(run[k][name] - y) for run in runs], axis=0)
                 for name, y in values.items()
             }
-        found.append({name: so_far(spread) for name, spread in far.items()})
+            found.append({name: so_far(spread) for name, spread in far.items()})
     return found
 
 

@@ -2,9 +2,9 @@
 
     write(path, net=series([inputs.sequence("in", 3), ..., outputs.regression("out")]))
 
-The layers are made by matlab_structs.py. mat-io does the writing, in format v7 or v7.3.
-Its writer knows one kind of object per array; MATLAB decides for every object by itself
-whether `saveobj` made it a struct, and so does `write`.
+The layers are made by matlab_structs.py. mat-io does the writing, in format v7 or v7.3,
+with two corrections: an array of objects may be a property of another object, and every
+object says by itself whether its class has a `saveobj`.
 """
 
 from __future__ import annotations
@@ -22,28 +22,64 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import matio
     from matio.subsystem.subsys import MatSubsystem
-    from matio.utils.matclass import MatlabOpaque, MatlabOpaqueArray
+    from matio.utils.matclass import MatlabFunction, MatlabOpaque, MatlabOpaqueArray
 
 Wires = Sequence[tuple[str, str]]
 EMPTY = np.zeros((0, 0))
 LAYER = "nnet.cnn.layer.Layer"
 
-_set_object_id = MatSubsystem.set_object_id
+class Subsystem(MatSubsystem):
+    """The tables of objects in a file."""
 
+    def set_object_id(self, obj, saveobj_ret_type=False):
+        saved = isinstance(obj.properties, dict) and set(obj.properties) == {"any"}
+        return super().set_object_id(obj, saved)
 
-def _set_object_id_by_its_properties(self, obj, saveobj_ret_type=False):
-    saved = isinstance(obj.properties, dict) and set(obj.properties) == {"any"}
-    return _set_object_id(self, obj, saved)
+    def set_mcos_object_metadata(self, obj):
+        metadata = super().set_mcos_object_metadata(obj)
+        if isinstance(obj, MatlabOpaqueArray):
+            metadata[-1, 0] = self.set_class_id(obj.classname)
+        return metadata
+
+    def serialize_nested_props(self, prop_value):
+        if isinstance(prop_value, MatlabOpaqueArray):
+            return self.set_object_metadata(prop_value)
+        return super().serialize_nested_props(prop_value)
 
 
 def write(path: str | Path, version: str = "v7", **variables: Any) -> Path:
-    """Write variables to a MAT file and return its path."""
-    patched = patch.object(
-        MatSubsystem, "set_object_id", _set_object_id_by_its_properties
-    )
-    with patched:
-        matio.save_to_mat(str(path), variables, version=version)
+    """Write variables to a MAT file and return its path; a dict is a struct."""
+    done: dict[int, MatlabOpaque] = {}
+    ready = {name: _writeable(value, done) for name, value in variables.items()}
+    v5, v7 = "matio.v5.matwriter5.MatSubsystem", "matio.v7.matwriter7.MatSubsystem"
+    with patch(v5, Subsystem), patch(v7, Subsystem):
+        matio.save_to_mat(str(path), ready, version=version)
     return Path(path)
+
+
+def _writeable(value: Any, done: dict[int, MatlabOpaque]) -> Any:
+    """The same value with struct arrays for dicts, at any depth."""
+    if isinstance(value, dict):
+        return _writeable(struct_array([value]), done)
+    if isinstance(value, MatlabOpaque):
+        if id(value) not in done:
+            copy = done[id(value)] = MatlabOpaque(value.properties, value.classname)
+            if isinstance(value.properties, dict):
+                copy.properties = {
+                    name: _writeable(item, done)
+                    for name, item in value.properties.items()
+                }
+        return done[id(value)]
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        copy = value.copy()
+        for k in np.ndindex(value.shape):
+            if value.dtype.names:
+                for name in value.dtype.names:
+                    copy[k][name] = _writeable(value[k][name], done)
+            else:
+                copy[k] = _writeable(value[k], done)
+        return copy
+    return value
 
 
 # --- values ---------------------------------------------------------------------------
@@ -124,8 +160,11 @@ def dl_array(value: np.ndarray) -> MatlabOpaque:
     return thing("dlarray", {"fmt": "CB", "data": value})
 
 
-def function_handle() -> MatlabOpaque:
-    return thing("function_handle_workspace", {"x": number(1.0)})
+def function_handle() -> MatlabFunction:
+    """A handle of the anonymous function `@(x) x / 255`."""
+    inner = {"function": "sf%0@(x)x/255", "type": "anonymous", "file": ""}
+    outer = {"matlabroot": "/matlab", "separator": "/", "function_handle": inner}
+    return MatlabFunction(_writeable(outer, {}))
 
 
 def table(wires: Wires) -> MatlabOpaque:

@@ -30,9 +30,8 @@ def excess(net: Network, x: Any, values: dict) -> float:
 
 
 SIZES = {
-    "narrow": (2, 3, 4, 1),
     "usual": (4, 20, 17, 3),
-    "wide inputs": (200, 10, 12, 2),
+    "many inputs": (200, 3, 4, 1),
     "wide": (5, 150, 100, 2),
 }
 PROGRAMS = {"one by one": sequential, "torch": torch_single, "onnx": onnx_single}
@@ -42,17 +41,14 @@ PROGRAMS = {"one by one": sequential, "torch": torch_single, "onnx": onnx_single
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_other_programs_in_single_precision(sizes, program):
     stack = draw(seed=11, sizes=SIZES[sizes])
-    x = signal(80, SIZES[sizes][0])
+    x = signal(60, SIZES[sizes][0])
     found = excess(stack.net, x, stack.run(x, PROGRAMS[program]))
     assert 0.02 < found < 1
 
 
-@pytest.mark.parametrize("steps", [1, 2, 500])
-def test_any_length(steps):
-    stack = draw(seed=5)
-    x = signal(steps)
-    for program in PROGRAMS.values():
-        assert excess(stack.net, x, stack.run(x, program)) < 1
+def test_any_length():
+    stack, x = draw(seed=5), signal(700)
+    assert excess(stack.net, x, stack.run(x, sequential)) < 1
 
 
 def test_many_draws_of_one_step():
@@ -76,7 +72,7 @@ def test_many_draws_of_one_step():
 def test_double_precision(cell):
     """The same formula in NumPy, to the last few bits."""
     stack = draw(cell=cell)
-    x = signal(40).astype(np.float32)
+    x = signal(60).astype(np.float32)
     (runs,) = measure(stack.net, [x], ["one", "two"], precision="double")
     for name, value in stack.run(x).items():
         limit = tolerance(runs, stack.net, name, "double")
@@ -156,7 +152,7 @@ def test_outputs_of_unlike_units():
     stack = draw()
     units = np.array([[1e6], [1.0], [1e-6]], np.float32)
     stack = stack._replace(dense=[stack.dense[0] * units, stack.dense[1] * units[:, 0]])
-    x = signal(40)
+    x = signal(60)
     (runs,) = measure(stack.net, [x], [])
     limit = tolerance(runs, stack.net, "fc", "single").max(axis=0)
     assert (limit < 2e-5 * abs(runs.exact["fc"]).max(axis=0)).all()
@@ -169,7 +165,7 @@ def test_inputs_far_from_zero():
     mean, std = np.full(4, 7e5, np.float32), np.full(4, 3, np.float32)
     zscore = L.Input((4,), normalization="zscore", mean=mean, std=std)  # type: ignore[arg-type]
     net = stack.net.replace(layers=stack.net.layers | {"in": zscore})
-    x = (7e5 + 3 * signal(40)).astype(np.float32)
+    x = (7e5 + 3 * signal(60)).astype(np.float32)
     standardised = (x.astype(float) - 7e5) / 3
     (runs,) = measure(net, [x], [])
     assert tolerance(runs, net, "fc", "single").max() < 1e-4
@@ -183,18 +179,18 @@ def test_backward_in_time_the_first_step_comes_last(rng):
     one = stack.net.layers["one"]
     assert isinstance(one, LSTM)
     net = Network.build({"in": L.Input((4,)), "both": Bidirectional(one, one)})
-    (runs,) = measure(net, [signal(50)], [])
+    (runs,) = measure(net, [signal(60)], [])
     assert (runs.spread["both"] == runs.spread["both"][0]).all()
-    y, x = np.asarray(predict(net, signal(50)), float), signal(50).astype("f4")
+    y, x = np.asarray(predict(net, signal(60)), float), signal(60).astype("f4")
     zero = np.zeros(20)
     back = sequential(stack.cell, stack.first, x[::-1].astype(float), zero, zero)["h"]
     error = abs(back[::-1] - runs.exact["both"][:, 20:])
     assert (error <= tolerance(runs, net, "both", "single")[:, 20:]).all()
-    assert y.shape == (50, 40)
+    assert y.shape == (60, 40)
 
 
 def test_sequences_together_and_alone():
-    stack, xs = draw(), [signal(20, seed=k) for k in range(3)]
+    stack, xs = draw(), [signal(60, seed=k) for k in range(3)]
     together = measure(stack.net, xs, ["one"])
     for x, run in zip(xs, together, strict=True):
         (alone,) = measure(stack.net, [x], ["one"])
@@ -206,7 +202,7 @@ def test_sequences_together_and_alone():
 
 
 def test_nothing_is_left_switched_on():
-    measure(draw().net, [signal(3)], [])
+    measure(draw().net, [signal(60)], [])
     assert not jax.config.jax_enable_x64  # type: ignore[attr-defined]
 
 

@@ -207,12 +207,12 @@ def test_start_from_the_saved_state(net, stack, x, truth):
 
 def test_several_sequences(net, stack):
     """Of different lengths; the worst is reported, all are listed."""
-    xs = [signal(steps, seed=k) for k, steps in enumerate((9, 14, 9))]
+    xs = [signal(steps, seed=k) for k, steps in enumerate((STEPS, 14, STEPS))]
     runs = [stack.run(x) for x in xs]
     ys, layers = [run["fc"] for run in runs], [{"one": run["one"]} for run in runs]
     found = validate(net, xs, ys, layers=layers)
     assert found.ok
-    assert [s.steps for s in found.per_sequence] == [9, 14, 9]
+    assert [s.steps for s in found.per_sequence] == [60, 14, 60]
     ys[2] = ys[2] + 1e-3
     ys[1] = ys[1] + np.array([0, 0, 1])
     found = validate(net, xs, ys, layers=layers)
