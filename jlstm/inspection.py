@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from .layers import Classification, Input
-from .network import Network
+from .network import Network, same_state
 from .recurrent import LSTM, Bidirectional, Recurrent
 
 NEGLIGIBLE = 1e-10
@@ -112,15 +112,10 @@ def _shorten(text: str, width: int) -> str:
 def notices(net: Network) -> list[str]:
     """What a user should know before trusting the network, by layer.
 
-    The reader's own remarks, a saved state, constant inputs, a recurrence that was never
-    learned, units and inputs without effect, denormal weights.
+    The reader's own remarks, a saved state, constant inputs, a recurrence that was
+    never learned, units and inputs without effect, weights that are denormal or NaN.
     """
-    found = list(net.origin.notices)
-    if net.saved is not None and not any("initial state" in text for text in found):
-        found.append(
-            "saved with a state that is not its initial one; predictions start from the "
-            "initial state (state=net.saved continues)"
-        )
+    found = [*net.origin.notices, *saved_state(net)]
     for name in (node.name for node in net.graph):
         layer = net.layers[name]
         if isinstance(layer, Input):
@@ -130,6 +125,21 @@ def notices(net: Network) -> list[str]:
         elif isinstance(layer, Classification) and not layer.classes:
             found.append(f"{name}: the class names were not saved")
     return found + _odd_numbers(net)
+
+
+def saved_state(net: Network) -> list[str]:
+    """That the network was saved in a state other than its initial one, if it was."""
+    moved = [
+        name
+        for name in net.recurrent
+        if net.saved is not None and not same_state(net.saved[name], net.initial[name])
+    ]
+    if not moved:
+        return []
+    return [
+        f"saved with a state in {', '.join(moved)} that is not its initial one; "
+        "predictions start from the initial state (state=net.saved continues)"
+    ]
 
 
 def _constant_inputs(name: str, layer: Input) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import formats
 from .errors import DamagedFile
+from .inspection import saved_state
 from .network import Network
 from .validate import self_test
 
@@ -44,7 +45,7 @@ def load(
         InputError: the arguments do not fit the file.
     """
     net, golden = formats.read(path, variable=variable, layers=layers)
-    for notice in net.origin.notices:
+    for notice in (*net.origin.notices, *saved_state(net)):
         log.warning("%s: %s", Path(path).name, notice)
     for number, record in enumerate(golden if check else (), 1):
         verdict = self_test(net, record)

@@ -118,7 +118,7 @@ class Network:
         recurrent = {n: lay for n, lay in layers.items() if isinstance(lay, Recurrent)}
         start = {n: layer.init_state() for n, layer in recurrent.items()}
         start |= initial or {}
-        if saved is not None and _same_state(saved, start):
+        if saved is not None and same_state(saved, start):
             saved = None
         net = cls(
             dict(layers), start, saved, tuple(graph), tuple(outputs),
@@ -409,7 +409,8 @@ def _in_topological_order(
     return ordered
 
 
-def _same_state(a: State, b: State) -> bool:
+def same_state(a: Any, b: Any) -> bool:
+    """Whether two states, of a layer or of a network, are equal in every number."""
     x, y = jax.tree.leaves(a), jax.tree.leaves(b)
     return len(x) == len(y) and all(
         np.array_equal(p, q) for p, q in zip(x, y, strict=True)

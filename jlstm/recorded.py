@@ -46,17 +46,19 @@ def cases(net: Network, x: Any, expected: Any, layers: Any) -> list[Case]:
     """
     if not isinstance(x, list):
         return [_case(net, x, expected, layers or {})]
+    if not x:
+        raise InputError("no sequences", expected="at least one")
     records = {"expected": expected, "layers": layers or [{}] * len(x)}
     for name, value in records.items():
-        if not isinstance(value, list | tuple | np.ndarray) or len(value) != len(x):
+        given = _listed(value)
+        if len(given) != len(x):
             raise InputError(
                 f"x is a list of {len(x)} sequences, so {name} must be one too",
-                found=f"{len(value)} records" if hasattr(value, "__len__") else value,
+                found=f"{len(given)} records" if given else type(value).__name__,
                 expected=f"{len(x)} records",
                 do="for a single sequence pass an array, not a list",
             )
-    if not x:
-        raise InputError("no sequences", expected="at least one")
+        records[name] = given
     found = []
     for number, (one, record, inner) in enumerate(
         zip(x, *records.values(), strict=True), 1
@@ -68,15 +70,23 @@ def cases(net: Network, x: Any, expected: Any, layers: Any) -> list[Case]:
     return found
 
 
+def _listed(value: Any) -> list[Any]:
+    """The items of a list, an array or a table column; none of anything else."""
+    if isinstance(value, str | Mapping):
+        return []
+    try:
+        return list(value)
+    except TypeError:
+        return []
+
+
 def _case(net: Network, x: Any, expected: Any, layers: Mapping[str, Any]) -> Case:
-    # Not a pytree: a list is an array here.
-    x = (
-        {name: np.asarray(value) for name, value in x.items()}
-        if isinstance(x, Mapping)
-        else tuple(map(np.asarray, x))
-        if isinstance(x, tuple)
-        else np.asarray(x)
-    )
+    if isinstance(x, Mapping):
+        x = {name: _numbers(f"input '{name}'", value) for name, value in x.items()}
+    elif isinstance(x, tuple):
+        x = tuple(_numbers("x", value) for value in x)
+    else:
+        x = _numbers("x", x)
     records = expected if len(net.outputs) > 1 else (expected,)
     if not isinstance(records, tuple | list) or len(records) != len(net.outputs):
         raise InputError(
@@ -86,23 +96,30 @@ def _case(net: Network, x: Any, expected: Any, layers: Mapping[str, Any]) -> Cas
         )
     outputs, labels = {}, {}
     for ref, record in zip(net.outputs, records, strict=True):
-        array = np.asarray(record)
-        shape = net.shapes[ref]
+        place, shape = f"recorded '{ref}'", net.shapes[ref]
+        array = _array(place, record)
+        coded = array.dtype.kind in "iu" and bool(net.classes)
         if array.dtype.kind in "USO" or (
-            array.dtype.kind in "iu" and array.ndim == shape.time + len(shape.space)
+            coded and array.ndim == shape.time + len(shape.space)
         ):
             labels[ref] = _names(net, ref, array)
         else:
-            outputs[ref] = _numbers(ref, array)
-    inner = {name: _numbers(name, np.asarray(value)) for name, value in layers.items()}
+            outputs[ref] = _numbers(place, array)
+    inner = {name: _numbers(f"recorded '{name}'", a) for name, a in layers.items()}
     return Case(x, outputs, labels, inner)
 
 
-def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+def _array(place: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise InputError("not an array", place=place, found=str(error)) from None
+
+
+def _numbers(place: str, value: Any) -> np.ndarray:
+    array = _array(place, value)
     if array.dtype.kind not in "fiub":
-        raise InputError(
-            "not real numbers", place=f"recorded '{name}'", found=f"{array.dtype} array"
-        )
+        raise InputError("not real numbers", place=place, found=f"{array.dtype} array")
     return array
 
 
@@ -172,12 +189,15 @@ def fit(name: str, recorded: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _hint(found: tuple[int, ...], want: tuple[int, ...]) -> str | None:
     if found == want[::-1] or (len(want) == 1 and found == (*want, 1)):
         return "this looks like features x time, as MATLAB stores it: pass expected.T"
-    if len(found) == len(want) + 1 and found[1:] == want:
-        return "this looks like a batch: pass lists of sequences and of records"
     if len(want) > 1 and found == want[1:]:
         return "this looks like one step: the network returns all of them"
     if len(want) == 1 and found[-1:] == want:
-        return "this looks like all steps: the network returns only the last"
+        return (
+            "this looks like all steps, and the network returns only the last; for "
+            "several sequences pass lists"
+        )
+    if len(found) == len(want) + 1 and found[1:] == want:
+        return "this looks like a batch: pass lists of sequences and of records"
     if len(found) == len(want) and found[1:] == want[1:]:
         return "pass input and record of the same steps"
     return None

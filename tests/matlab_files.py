@@ -9,6 +9,7 @@ object says by itself whether its class has a `saveobj`.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,11 @@ with warnings.catch_warnings():
 Wires = Sequence[tuple[str, str]]
 EMPTY = np.zeros((0, 0))
 LAYER = "nnet.cnn.layer.Layer"
+HEADER_OF_V73 = (
+    b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan  1 09:00:00 2024 "
+    b"HDF5 schema 1.00 ."
+).ljust(116)
+
 
 class Subsystem(MatSubsystem):
     """The tables of objects in a file."""
@@ -54,6 +60,9 @@ def write(path: str | Path, version: str = "v7", **variables: Any) -> Path:
     v5, v7 = "matio.v5.matwriter5.MatSubsystem", "matio.v7.matwriter7.MatSubsystem"
     with patch(v5, Subsystem), patch(v7, Subsystem):
         matio.save_to_mat(str(path), ready, version=version)
+    if version == "v7.3":
+        with Path(path).open("r+b") as file:
+            file.write(HEADER_OF_V73)
     return Path(path)
 
 
@@ -190,7 +199,7 @@ def table(wires: Wires) -> MatlabOpaque:
 def chain(layers: Sequence[MatlabOpaque]) -> list[tuple[str, str]]:
     """The wires of a series."""
     names = [name_of(layer) for layer in layers]
-    return list(zip(names[:-1], names[1:], strict=True))
+    return list(itertools.pairwise(names))
 
 
 def name_of(layer: MatlabOpaque) -> str:

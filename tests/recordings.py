@@ -98,6 +98,16 @@ def signal(steps: int, features: int = FEATURES, seed: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(steps, features))
 
 
+def with_scale(scale: float) -> Stack:
+    """Recurrent weights that many times as large."""
+    stack = draw(sizes=(4, 30, 30, 2))
+    first, second = (
+        {k: v * scale if ".R" in k else v for k, v in w.items()}
+        for w in (stack.first, stack.second)
+    )
+    return stack._replace(first=first, second=second)
+
+
 # --- single precision by others -------------------------------------------------------
 
 

@@ -132,12 +132,13 @@ class ReferenceNet:
                 xs = [_as_signal(ready, given[ready.name])]
             values |= self._apply(ready, xs, start)
             self.layer_outputs[ready.name] = _bare(values[ready.name])
-        results = tuple(_bare(values[ref]) for ref in self.outputs)
+        results = tuple(_bare(values[r.removesuffix("/out")]) for r in self.outputs)
         return results[0] if len(results) == 1 else results
 
     def sources(self, name: str) -> list[str]:
         """What feeds a layer, in the order of its ports."""
         ports = {"": 0, "in": 0, "hidden": 1, "cell": 2}
+        ports |= {"query": 0, "key": 1, "value": 2}
         found = []
         for source, destination in self.wires:
             target, _, port = destination.partition("/")
@@ -152,11 +153,12 @@ class ReferenceNet:
             (x,) = xs
             return {name: x._replace(values=ELEMENTWISE[kind](p, x.values))}
         if kind in MIXING:
-            return {name: MIXING[kind](p, *xs)}
+            return {name: _mix(MIXING[kind], p, xs)}
         if kind not in RECURRENT:
             raise ValueError(f"no equation for a {kind}")
         h, c = _starting_state(kind, p, xs[1:], start)
-        y, h, c, inner = recurrent(kind, p, xs[0], h, c)
+        x = MIXING["FlattenLayer"](p, xs[0])  # recurrent layers take images as vectors
+        y, h, c, inner = recurrent(kind, p, x, h, c)
         self.state[name] = (h, c)
         self.signals |= {f"{name}.{key}": value for key, value in inner.items()}
         return {
@@ -166,11 +168,27 @@ class ReferenceNet:
         }
 
 
+def _mix(operation: Any, p: Fields, xs: list[Signal]) -> Signal:
+    """Apply a layer; to single images where time was folded into the batch."""
+    if not any(x.folded for x in xs) or operation is MIXING["SequenceUnfoldingLayer"]:
+        return operation(p, *xs)
+    steps = [
+        operation(p, *(Signal(x.values[..., [t]], False) for x in xs)).values
+        for t in range(xs[0].values.shape[-1])
+    ]
+    return xs[0]._replace(values=np.concatenate(steps, axis=-1))
+
+
 def _as_signal(layer: RefLayer, x: Any) -> Signal:
     # MATLAB computes in single whatever it is given, so the input is rounded first.
     x = np.asarray(x, np.float32).astype(np.float64)
-    size = [int(v) for v in np.ravel(layer.fields["InputSize"])]
+    size = list(np.ravel(layer.fields["InputSize"]))
     timed = layer.kind == "SequenceInputLayer"
+    if letters := layer.fields.get("InputFormat"):
+        timed = "T" in letters
+        size = [v for kind in "SC" for at, v in zip(letters, size, strict=True)
+                if at == kind]  # fmt: skip
+    size = [int(v) for v in size]
     if x.ndim != len(size) + timed or list(x.shape[: len(size)]) != size:
         raise ValueError(f"{layer.name}: found {x.shape}, expected {size} and time")
     return Signal(x if timed else x[..., None], timed)
@@ -190,7 +208,8 @@ def _starting_state(kind: str, p: Fields, given: list[Signal], start: str) -> tu
     else:
         h = p["InitialHiddenState"]
         c = p.get("InitialCellState", h)
-    size = int(p["NumHiddenUnits"].item()) * RECURRENT[kind][1]
+    width = p.get("NumHiddenUnits", p.get("OutputSize"))
+    size = int(np.ravel(width)[0]) * RECURRENT[kind][1]
     return tuple(np.broadcast_to(np.ravel(v).astype(np.float64), size) for v in (h, c))
 
 

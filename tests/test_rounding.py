@@ -10,7 +10,14 @@ import oracles
 import pytest
 import recordings
 from oracles import Cell
-from recordings import draw, onnx_single, sequential, signal, torch_single
+from recordings import (
+    draw,
+    onnx_single,
+    sequential,
+    signal,
+    torch_single,
+    with_scale,
+)
 
 from jlstm import layers as L
 from jlstm.network import Network, predict
@@ -78,16 +85,6 @@ def test_double_precision(cell):
         limit = tolerance(runs, stack.net, name, "double")
         assert limit.max() < 1e-12
         assert (abs(runs.own[name] - value) <= limit).all()
-
-
-def with_scale(scale: float) -> recordings.Stack:
-    """Recurrent weights that many times as large."""
-    stack = draw(sizes=(4, 30, 30, 2))
-    first, second = (
-        {k: v * scale if ".R" in k else v for k, v in w.items()}
-        for w in (stack.first, stack.second)
-    )
-    return stack._replace(first=first, second=second)
 
 
 def test_a_network_that_amplifies():

@@ -14,6 +14,7 @@ import pytest
 import recordings
 import reference
 from recordings import FEATURES, HIDDEN, MISTAKES, OUTPUTS, SECOND, draw, signal
+from recordings import with_scale as scaled
 
 from jlstm import layers as L
 from jlstm.errors import InputError
@@ -146,6 +147,16 @@ def test_a_given_tolerance(net, x, truth):
     found = validate(net, x, wrong, tolerance=0.0099)
     assert not found.ok and found.first_bad_step == 0
     assert "above the given tolerance 0.0099" in found.verdict
+
+
+def test_chaos_is_no_proof():
+    """Agreement is reported together with the step from which it says nothing."""
+    stack, x = scaled(8.0), signal(150)
+    found = validate(stack.net, x, stack.run(x, recordings.torch_single)["fc"])
+    assert found.ok and found.blind_from is not None and 10 < found.blind_from < 140
+    assert f"from step {found.blind_from + 1} on rounding alone" in found.verdict
+    wrong = stack.run(np.roll(x, 1, axis=0))["fc"]
+    assert validate(stack.net, x, wrong).first_bad_step == 0
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import JlstmError, Unsupported
+from ..errors import Unsupported
 from ..golden import Golden
 from ..network import Network
 from ._gates import matlab_arrays as matlab_arrays
@@ -59,14 +59,12 @@ def read(
         net, golden = arrays.load(path, layers)
         return net, [] if golden is None else [golden]
     file = MatFile(path)
-    chosen = matlab.choose(file, variable)
-    try:
+    with matlab.reading(file):
+        chosen = matlab.choose(file, variable)
         net = matlab.build(chosen, file)
         golden = []
         if chosen.kind == matlab_export.KIND:
             golden = matlab_export.golden(chosen.value, net)
-    except JlstmError as error:
-        raise error.within(file=path) from None
     return net, golden
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedFile
-from .matvalues import Budget, CannotDecode, MatObject, text_rows
+from .matvalues import Budget, CannotDecode, MatObject, join_complex, text_rows
 
 NUMBERS = {0: "f8", 1: "f4", 2: "i4", 3: "i2", 4: "u2", 5: "u1"}
 FULL, TEXT, SPARSE = 0, 1, 2
@@ -81,7 +81,7 @@ class Mat4:
             raise _truncated(matrix.at, len(data), matrix.size)
         parts = np.frombuffer(data, matrix.stored).reshape(matrix.parts, -1)
         parts = parts.astype(matrix.stored.newbyteorder("="))
-        value = parts[0] if matrix.parts == 1 else parts[0] + 1j * parts[1]
+        value = parts[0] if matrix.parts == 1 else join_complex(*parts)
         value = value.reshape(matrix.shape, order="F")
         if matrix.kind == FULL:
             return value

@@ -11,13 +11,13 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DamagedFile
-from .mat5arrays import MATRIX, Arrays, Header
-from .matobjects import ObjectTables
+from .mat5arrays import Arrays
+from .mat5layout import MATRIX, Layout
+from .matobjects import ObjectTables, TablesOnce
 from .matvalues import Budget
 
 HEADER = 128
@@ -60,6 +60,7 @@ class Mat5:
         with path.open("rb") as file:
             self._find_variables(file)
         self._subsystem = self._find_subsystem(head)
+        self._tables = TablesOnce(self._read_tables)
 
     def read(self, name: str) -> Any:
         """Decode one variable.
@@ -69,19 +70,17 @@ class Mat5:
             CannotDecode: the bytes are sound, but what they say is unknown.
         """
         data = self._load(self._elements[name])
-        return Arrays(data, self.order, self._budget, lambda: self.tables).variable()
+        return Arrays(data, self.order, self._budget, self._tables).variable()
 
-    @cached_property
-    def tables(self) -> ObjectTables | None:
+    def _read_tables(self) -> ObjectTables | None:
         """The tables of the file's objects; None where there are none."""
         if self._subsystem is None:
             return None
-        outer = Arrays(self._load(self._subsystem), self.order, self._budget)
-        stream = outer.bytes_of_variable()
+        stream = Layout(self._load(self._subsystem), self.order).bytes_of_variable()
         if stream[2:4] not in (b"IM", b"MI"):
             raise DamagedFile("the tables of its objects are damaged")
         order = "<" if stream[2:4] == b"IM" else ">"
-        inner = Arrays(stream[8:], order, self._budget, lambda: self.tables, True)
+        inner = Arrays(stream[8:], order, self._budget, self._tables, True)
         cells = inner.object_cells()
         return None if cells is None else ObjectTables(cells, order, self._budget)
 
@@ -126,7 +125,7 @@ class Mat5:
                 found=f"element of type {element.kind}",
                 expected=f"a matrix ({MATRIX}) or a compressed matrix ({COMPRESSED})",
             )
-        header: Header = Arrays(start, self.order, self._budget).header()
+        header = Layout(start, self.order).header()
         if not header.name:
             self._unnamed[element.at] = element
             return
@@ -152,17 +151,15 @@ class Mat5:
 
     def _load(self, element: Element) -> bytes:
         """The bytes of a variable from its tag on, decompressed and checked."""
+        start = element.at if element.kind == MATRIX else element.at + 8
+        end = element.at + 8 + element.size
         with self.path.open("rb") as file:
-            file.seek(element.at)
-            data = file.read(8 + element.size)
-        if len(data) < 8 + element.size:
-            raise _truncated(
-                f"element at byte {element.at}", len(data), 8 + element.size
-            )
+            file.seek(start)
+            body = file.read(end - start)
+        if len(body) < end - start:
+            raise _truncated(f"element at byte {element.at}", len(body), end - start)
         if element.kind == MATRIX:
-            return data
-        body = data[8:]
-        del data
+            return body
         tag = _inflate(body, 8).data
         size = _check_tag(tag, self.order, len(body))
         self._budget.check_bytes(size)

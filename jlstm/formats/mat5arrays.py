@@ -1,81 +1,28 @@
-"""The arrays inside an element of a MAT file of version 5 to 7.
-
-An array is a sequence of sub-elements in a fixed order: flags, dimensions, name, and
-what its class needs (https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf).
-Every sub-element must lie inside its parent, sizes must be what the dimensions say, and
-nothing may follow the last one; only then is anything decoded.
-"""
+"""The arrays inside an element of a MAT file of version 5 to 7, decoded."""
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 import numpy as np
 
-from ..errors import DamagedFile
+from .mat5layout import CHARACTERS, NUMBERS, STORED, UTF8, UTF32, Header, Layout, Tag
 from .matobjects import LazyCells, ObjectTables, is_enumeration, is_reference
 from .matvalues import (
-    MAX_AXES,
     Budget,
     CannotDecode,
     Cell,
     MatObject,
     Undecodable,
+    join_complex,
     text_rows,
 )
 
-INT8, INT32, UINT32, UTF8, UTF32, MATRIX = 1, 5, 6, 16, 18, 14
-STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8",
-          12: "i8", 13: "u8"}  # fmt: skip
-"""Types of numbers in the file."""
-CHARACTERS = {1: "u1", 2: "u1", 4: "u2", 16: "u1", 17: "u2", 18: "u4"}
-"""Types of text in the file; of these UTF-8 may need several units a character."""
-CLASSES = {1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 6: "double",
-           7: "single", 8: "int8", 9: "uint8", 10: "int16", 11: "uint16", 12: "int32",
-           13: "uint32", 14: "int64", 15: "uint64", 16: "function_handle",
-           17: "opaque"}  # fmt: skip
-NUMBERS = {"double": "f8", "single": "f4", "int8": "i1", "uint8": "u1", "int16": "i2",
-           "uint16": "u2", "int32": "i4", "uint32": "u4", "int64": "i8",
-           "uint64": "u8"}  # fmt: skip
 OBJECT_TABLES = "FileWrapper__"
 
 
-class Tag(NamedTuple):
-    """The type of a sub-element, its data, and where the next one starts."""
-
-    kind: int
-    start: int
-    size: int
-    following: int
-
-
-@dataclass(frozen=True)
-class Header:
-    """What comes first in every array; `at` is where the rest starts.
-
-    `class_name` is the class of the array, `object_class` that of an object in it.
-    """
-
-    name: str
-    class_name: str
-    shape: tuple[int, ...]
-    at: int
-    object_class: str = ""
-    system: str = ""
-    is_logical: bool = False
-    is_complex: bool = False
-
-    @property
-    def count(self) -> int:
-        """Number of elements that the shape declares."""
-        return math.prod(self.shape)
-
-
-class Arrays:
+class Arrays(Layout):
     """Decodes the arrays in one run of bytes.
 
     Arguments:
@@ -95,35 +42,13 @@ class Arrays:
         tables: Callable[[], ObjectTables | None] = lambda: None,
         in_tables: bool = False,
     ):
-        self._data, self._order, self._budget = data, order, budget
-        self._tables, self._in_tables = tables, in_tables
-        self._words = struct.Struct(order + "II")
+        super().__init__(data, order)
+        self._budget, self._tables, self._in_tables = budget, tables, in_tables
 
     def variable(self) -> Any:
         """Decode the one variable that this is."""
         tag = self._matrix(0, len(self._data))
         return self.array(tag.start, tag.start + tag.size, 0)
-
-    def header(self) -> Header:
-        """The header of a variable of which only the first bytes are here."""
-        kind, size = self._words.unpack_from(self._data)
-        if kind != MATRIX or size < 16:
-            self._fail(f"type {kind}, {size} bytes", "a matrix")
-        header = self._header(8, 8 + size)
-        if header.class_name in NUMBERS or header.class_name == "char":
-            # Nobody decodes these to look for networks. That they are plain numbers or
-            # text follows from their sizes, whatever happened to the class.
-            self._numbers_tag(header, 8 + size)
-        return header
-
-    def bytes_of_variable(self) -> bytes:
-        """The data of a variable of bytes."""
-        tag = self._matrix(0, len(self._data))
-        header = self._header(tag.start, tag.start + tag.size)
-        if header.class_name != "uint8":
-            self._fail(f"class {header.class_name}", "uint8")
-        data = self._numbers_tag(header, tag.start + tag.size)
-        return self._data[data.start : data.start + data.size]
 
     def object_cells(self) -> LazyCells | None:
         """The tables of the objects: a struct with a field MCOS, an opaque cell."""
@@ -160,100 +85,9 @@ class Arrays:
             at = tag.following
         return LazyCells(
             len(spans),
-            lambda k, depth: self.array(*spans[k], depth),
+            lambda k, depth: self.array(spans[k][0], spans[k][1], depth),
             lambda k: self._lazy_cells(*spans[k]),
         )
-
-    # --- tags and headers -------------------------------------------------------------
-
-    def _tag(self, at: int, end: int) -> Tag:
-        if at + 8 > end:
-            self._fail(f"{end - at} bytes", "a sub-element of at least 8")
-        if at + 8 > len(self._data):
-            self._fail("a header of more than 4 kB", "a short one")
-        kind, size = self._words.unpack_from(self._data, at)
-        if kind >> 16:
-            kind, size = kind & 0xFFFF, kind >> 16
-            if size > 4:
-                self._fail(f"{size} bytes in a small sub-element", "at most 4")
-            return Tag(kind, at + 4, size, at + 8)
-        if size > end - at - 8:
-            self._fail(f"a sub-element of {size} bytes", f"at most {end - at - 8}")
-        following = at + 8 + size
-        if kind != MATRIX:
-            following = min(end, following + -size % 8)
-        return Tag(kind, at + 8, size, following)
-
-    def _matrix(self, at: int, end: int) -> Tag:
-        tag = self._tag(at, end)
-        if tag.kind != MATRIX or tag.start != at + 8:
-            self._fail(f"a sub-element of type {tag.kind}", "an array")
-        return tag
-
-    def _header(self, at: int, end: int) -> Header:
-        flags = self._tag(at, end)
-        if flags.kind != UINT32 or flags.size != 8:
-            self._fail("an array without flags", "two 32-bit numbers")
-        bits = self._words.unpack_from(self._data, flags.start)[0]
-        class_name = CLASSES.get(bits & 0xFF, f"class {bits & 0xFF}")
-        at = flags.following
-        if class_name == "opaque":
-            (name, system, object_class), at = self._texts(at, end, 3)
-            return Header(name, class_name, (1, 1), at, object_class, system)
-        shape, at = self._shape(at, end)
-        (name, *rest), at = self._texts(at, end, 2 if class_name == "object" else 1)
-        is_logical, is_complex = bool(bits & 0x200), bool(bits & 0x800)
-        return Header(
-            name, class_name, shape, at, *rest,
-            is_logical=is_logical, is_complex=is_complex,
-        )  # fmt: skip
-
-    def _shape(self, at: int, end: int) -> tuple[tuple[int, ...], int]:
-        tag = self._tag(at, end)
-        axes = tag.size // 4
-        if tag.kind != INT32 or tag.size % 4 or not 2 <= axes <= MAX_AXES:
-            self._fail(
-                f"dimensions of type {tag.kind} in {tag.size} bytes",
-                f"2 to {MAX_AXES} 32-bit numbers",
-            )
-        shape = struct.unpack_from(f"{self._order}{axes}i", self._data, tag.start)
-        if min(shape) < 0:
-            self._fail(f"a dimension of {min(shape)}", "0 or more")
-        return shape, tag.following
-
-    def _texts(self, at: int, end: int, count: int) -> tuple[list[str], int]:
-        """Names: of the variable, of a class."""
-        found = []
-        for _ in range(count):
-            tag = self._tag(at, end)
-            if tag.kind not in (INT8, UTF8) or tag.start + tag.size > len(self._data):
-                self._fail(f"a name of type {tag.kind} in {tag.size} bytes", "a name")
-            found.append(_name(self._data[tag.start : tag.start + tag.size]))
-            at = tag.following
-        return found, at
-
-    def _numbers_tag(self, header: Header, end: int) -> Tag:
-        """The (real) numbers or the text of an array, seen to be all it consists of."""
-        tag = self._tag(header.at, end)
-        is_text = header.class_name == "char"
-        unit = (CHARACTERS if is_text else STORED).get(tag.kind)
-        if unit is None:
-            self._fail(f"data of type {tag.kind}", header.class_name)
-        declared = header.count * np.dtype(unit).itemsize
-        fits = tag.size == declared
-        if is_text:
-            # Text without data is met with any shape; UTF-8 has bytes to spare.
-            fits |= tag.size == 0 or (tag.kind == UTF8 and tag.size > declared)
-        if not fits:
-            self._fail(
-                f"{tag.size} bytes for a {header.class_name} array {header.shape}",
-                f"{declared} bytes",
-            )
-        if (tag.following != end) != header.is_complex:
-            self._fail(f"{end - tag.following} bytes after the data", "no more")
-        return tag
-
-    # --- values -----------------------------------------------------------------------
 
     def array(self, at: int, end: int, depth: int) -> Any:
         """Decode the array between two places.
@@ -291,7 +125,7 @@ class Arrays:
             tag = self._tag(tag.following, end)
             if tag.following != end or STORED.get(tag.kind) is None:
                 self._fail("no imaginary part", "a second run of numbers")
-            value = value + 1j * self._numbers(tag, header, dtype)
+            value = join_complex(value, self._numbers(tag, header, dtype))
         if self._in_tables and is_reference(value):
             tables = self._tables()
             return value if tables is None else tables.refer(value, depth)
@@ -301,9 +135,8 @@ class Arrays:
         stored = np.dtype(self._order + STORED[tag.kind])
         if tag.size != header.count * stored.itemsize:
             self._fail(f"{tag.size} bytes", f"{header.count} numbers")
-        if stored.kind == "f" and (
-            dtype.kind != "f" or stored.itemsize > dtype.itemsize
-        ):
+        is_cut = not header.is_logical and not np.can_cast(stored, dtype)
+        if stored.kind == "f" and is_cut:
             self._fail(f"{stored.name} in a {header.class_name} array", dtype.name)
         self._budget.spend_bytes(header.count * dtype.itemsize)
         flat = np.frombuffer(self._data, stored, header.count, tag.start)
@@ -314,7 +147,7 @@ class Arrays:
 
     def _char(self, header: Header, end: int) -> Any:
         tag = self._numbers_tag(header, end)
-        data = self._data[tag.start : tag.start + tag.size]
+        data = self._bytes(tag)
         if not data:
             return ""
         unit = np.dtype(self._order + CHARACTERS[tag.kind])
@@ -343,22 +176,6 @@ class Arrays:
             at = tag.following
         return values, at
 
-    def _field_names(self, header: Header, end: int) -> tuple[list[str], int]:
-        width_tag = self._tag(header.at, end)
-        if width_tag.kind != INT32 or width_tag.size != 4:
-            self._fail("a struct without the width of its field names", "a number")
-        width = struct.unpack_from(self._order + "i", self._data, width_tag.start)[0]
-        tag = self._tag(width_tag.following, end)
-        if tag.kind not in (INT8, UTF8) or width <= 0 or tag.size % width:
-            self._fail(
-                f"field names of width {width} in {tag.size} bytes", "a multiple"
-            )
-        data = self._data[tag.start : tag.start + tag.size]
-        names = [_name(data[k : k + width]) for k in range(0, tag.size, width)]
-        if len(set(names)) < len(names):
-            self._fail("two fields of the same name", "different names")
-        return names, tag.following
-
     def _struct(self, header: Header, end: int, depth: int) -> Any:
         names, at = self._field_names(header, end)
         values, at = self._children(at, end, header.count * len(names), depth)
@@ -384,18 +201,9 @@ class Arrays:
         tag = self._matrix(header.at, end)
         self._finish(tag.following, end)
         saved = self.array(tag.start, tag.start + tag.size, depth + 1)
+        if isinstance(saved, MatObject | Cell):
+            return saved  # inside the tables, where the numbers alone are enough
         return ObjectTables.find(self._tables, saved, header.object_class, depth)
-
-    def _finish(self, at: int, end: int) -> None:
-        if at != end:
-            self._fail(f"{end - at} bytes after the last element", "none")
-
-    def _fail(self, found: object, expected: object) -> NoReturn:
-        raise DamagedFile("a variable is damaged", found=found, expected=expected)
-
-
-def _name(data: bytes) -> str:
-    return data.partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def _suffix(order: str) -> str:

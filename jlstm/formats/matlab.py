@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import Ambiguous, JlstmError, Unsupported
+from ..errors import Ambiguous, DamagedFile, JlstmError, Unsupported
 from ..network import Network
 from . import matlab_export, matlab_layers
 from .fields import Fields, strings
@@ -71,11 +72,32 @@ def load(path: str | Path, variable: str | None = None) -> Network:
         Unsupported: there is none, or one that jlstm does not compute; says why.
     """
     file = MatFile(path)
-    chosen = choose(file, variable)
+    with reading(file):
+        return build(choose(file, variable), file)
+
+
+@contextmanager
+def reading(file: MatFile) -> Iterator[None]:
+    """Errors about what is in a file, with the name of the file in them."""
     try:
-        return build(chosen, file)
+        yield
     except JlstmError as error:
         raise error.within(file=file.path) from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # The last net. What is known to be wrong in files is refused where it is found,
+        # with its place; `__cause__` tells the two apart.
+        raise DamagedFile(
+            "the network in it makes no sense",
+            file=file.path,
+            found=f"{type(error).__name__}: {error}",
+            do="save it again, or export it with jlstm_export.m, and report this file",
+        ) from error
 
 
 def build(candidate: Candidate, file: MatFile) -> Network:
@@ -95,7 +117,9 @@ def candidates(file: MatFile, names: list[str] | None = None) -> list[Candidate]
     found: list[Candidate] = []
     seen: set[int] = set()
     for name in file.names if names is None else names:
-        found += _search(file[name], name, seen, 0)
+        # Numbers and text are not decoded only to see that they are no network.
+        if not file.is_plain(name):
+            found += _search(file[name], name, seen, 0)
     return found
 
 
@@ -107,6 +131,9 @@ def _search(value: Any, path: str, seen: set[int], depth: int) -> Iterator[Candi
     if kind is not None:
         yield Candidate(path, kind, value)
         return
+    if isinstance(value, MatObject):
+        # Objects may share what they hold; it is searched once.
+        yield from _search(value.values, path, seen, depth)
     for step, item in _parts(value):
         yield from _search(item, path + step, seen, depth + 1)
 
@@ -127,13 +154,12 @@ def _kind(value: Any) -> str | None:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What is inside a struct, object or cell, and how MATLAB would index it."""
-    inside = value.values if isinstance(value, MatObject) else value
-    if isinstance(inside, Cell):
-        left, right = "{}" if inside.class_name == "cell" else "()"
-        yield from ((f"{left}{k}{right}", x) for k, x in enumerate(inside, 1))
-    elif isinstance(inside, dict):
-        yield from ((f".{name}", item) for name, item in inside.items())
+    """What is inside a struct or cell, and how MATLAB would index it."""
+    if isinstance(value, Cell):
+        left, right = "{}" if value.class_name == "cell" else "()"
+        yield from ((f"{left}{k}{right}", x) for k, x in enumerate(value, 1))
+    elif isinstance(value, dict):
+        yield from ((f".{name}", item) for name, item in value.items())
 
 
 # --- choosing -------------------------------------------------------------------------
@@ -206,7 +232,7 @@ def _nothing(file: MatFile, names: list[str]) -> JlstmError:
     """Why there is no network here, from what there is instead."""
     kinds = []
     for name in names[:12]:
-        value = file[name]
+        value = None if file.is_plain(name) else file[name]
         if isinstance(value, MatObject):
             what = OTHER_MODELS.get(value.class_name, value.class_name)
             kinds.append(f"{name} ({what})")
@@ -282,11 +308,16 @@ def _unknown_layout(path: str, value: Any) -> Unsupported:
 
 def _refuse_quantised(values: dict[str, Any], path: str) -> None:
     info = values.get("SerializedQuantizationInfo")
+    if info is None or _is_empty(info):
+        return
     data = info.get("data") if isinstance(info, dict) else None
-    inner = data.values.get("serialization") if isinstance(data, MatObject) else None
-    if isinstance(inner, dict) and len(inner.get("keys", ())):
+    inner = data.values if isinstance(data, MatObject) else None
+    inner = inner.get("serialization") if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or not _is_empty(inner.get("keys")):
         raise Unsupported(
-            "a quantised network", place=path, do="save the network before quantising"
+            "a quantised network, or one that jlstm cannot tell from a quantised one",
+            place=f"{path}.SerializedQuantizationInfo",
+            do="save the network before quantising",
         )
 
 

@@ -46,6 +46,34 @@ class LazyCells:
     open: Callable[[int], LazyCells]
 
 
+class TablesOnce:
+    """Makes the tables of a file when they are first asked for.
+
+    Arguments:
+        make: makes them; None where the file has none.
+
+    Raises:
+        DamagedFile, CannotDecode: what `make` raised, and the same every time.
+    """
+
+    def __init__(self, make: Callable[[], ObjectTables | None]):
+        self._make: Callable[[], ObjectTables | None] | None = make
+        self._made: ObjectTables | None = None
+        self._error: DamagedFile | CannotDecode | None = None
+
+    def __call__(self) -> ObjectTables | None:
+        """The tables."""
+        if self._make is not None:
+            try:
+                self._made = self._make()
+            except (DamagedFile, CannotDecode) as error:
+                self._error = error
+            self._make = None
+        if self._error is not None:
+            raise self._error
+        return self._made
+
+
 def is_reference(value: Any) -> bool:
     """Whether numbers in the tables stand for objects."""
     return (

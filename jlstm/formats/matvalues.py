@@ -20,6 +20,7 @@ MAX_BYTES = 1 << 28
 MAX_RATIO = 100
 """A file is expanded to no more than 256 MB, or a hundred times its size."""
 MAX_AXES = 32
+MAX_FIELDS = 100_000
 
 
 @dataclass(eq=False)
@@ -105,6 +106,13 @@ def text_rows(units: np.ndarray) -> str | list[str]:
     rows = np.moveaxis(units, 1, -1).reshape(-1, units.shape[1])
     text = [row.astype("<u2").tobytes().decode("utf-16-le", "replace") for row in rows]
     return text[0] if len(text) == 1 else text
+
+
+def join_complex(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
+    """Complex numbers of their parts; 1j * inf would be nan + inf j."""
+    found = np.empty(real.shape, np.result_type(real, np.complex64), order="F")
+    found.real, found.imag = real, imaginary
+    return found
 
 
 def empty_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

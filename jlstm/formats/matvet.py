@@ -71,13 +71,13 @@ def open_source(path: Path) -> Source:
 
 
 def _open(path: Path, head: bytes, budget: Budget) -> Source:
-    from .mat4 import Mat4
-    from .mat5 import Mat5
-    from .mathdf5 import MatHdf5
-
     if head[124:128] == b"\x00\x02IM":
+        from .mathdf5 import MatHdf5
+
         return MatHdf5(path, head, budget)
     if len(head) >= HEADER and head[126:128] in (b"IM", b"MI"):
+        from .mat5 import Mat5
+
         return Mat5(path, head, budget)
     if head.startswith(HDF5_SIGNATURE) or head[USER_BLOCK:] == HDF5_SIGNATURE:
         raise DamagedFile(
@@ -94,6 +94,8 @@ def _open(path: Path, head: bytes, budget: Budget) -> Source:
             expected="'IM' or 'MI'",
         )
     if 0 in head[:4]:
+        from .mat4 import Mat4
+
         return Mat4(path, budget)
     what = next((w for s, w in SIGNATURES.items() if head.startswith(s)), None)
     raise DamagedFile(

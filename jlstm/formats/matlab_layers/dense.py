@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ... import layers as L
 from ...errors import Unsupported
 from ...pytree import Shape
@@ -15,13 +17,14 @@ def _fully_connected(f: Fields, inputs: list[Shape]) -> Built:
     parameter = learnable(f, "Weights")
     bias, factors = vector(f, "Bias")
     outputs = f.integers("OutputSize")[-1]
-    f.ignore("InputSize")
-    weights = parameter.array
-    if weights.ndim > 2:
+    weights, size = parameter.array, f.take("InputSize", default=None)
+    images = isinstance(size, np.ndarray) and size.size > 1
+    if weights.ndim > 2 or (images and weights.shape[0] != outputs):
         # Image networks of early releases keep H x W x C x outputs, and MATLAB drops
         # trailing axes of length one.
-        weights = weights.reshape(-1, bias.size, order="F").T.copy()
-    if weights.shape[0] != outputs or bias.size != outputs:
+        if weights.size % bias.size == 0:
+            weights = weights.reshape(-1, bias.size, order="F").T.copy()
+    if weights.ndim != 2 or weights.shape[0] != outputs or bias.size != outputs:
         f.refuse("Weights", f"{weights.shape}, bias {bias.shape}", f"{outputs} rows")
     factors += parameter.factors(".weights")
     space = len(inputs[0].space) if inputs else 0
