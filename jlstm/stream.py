@@ -6,14 +6,14 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.core import Tracer
 
 from .errors import InputError
 from .network import Network, Origin, State, init_state, precision, step
-from .pytree import pytree
-from .recurrent import Packed, Recurrent
+from .pytree import Array, pytree
+from .recurrent import Gate, Packed, Recurrent
 
 
 class Stream:
@@ -142,7 +142,7 @@ class Stream:
                 do="inside jit, vmap or grad use jlstm.step and carry the state",
             )
         try:
-            x = x if isinstance(x, Array) else np.asarray(x)
+            x = x if isinstance(x, jax.Array) else np.asarray(x)
             real = not np.iscomplexobj(x)
             # A copy, so that the caller may fill the same buffer again at once; and of
             # one precision, so that all kinds of numbers meet the same compiled step.
@@ -221,15 +221,8 @@ def _packed(net: Network) -> Network:
 
 def _pack(layer: Any) -> _PackedLayer:
     # The biases stay, for a layer knows its width by them.
-    gates = {
-        name: dataclasses.replace(
-            getattr(layer, name),
-            input_weights=None,
-            recurrent_weights=None,
-            recurrent_bias=None,
-        )
-        for name in layer.gates
-    }
+    none = jnp.zeros((0, 0), layer.dtype)
+    gates = {name: Gate(none, none, getattr(layer, name).bias) for name in layer.gates}
     return _PackedLayer(dataclasses.replace(layer, **gates), layer.pack())
 
 

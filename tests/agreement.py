@@ -52,35 +52,69 @@ def outputs(net: Network, y: Any) -> list[np.ndarray]:
     ]
 
 
+def _double(net: Network, xs: dict[str, np.ndarray]) -> Any:
+    """Predict in double precision; compiled in a hurry, since it runs only once."""
+    with jax.enable_x64(True):
+        net = net.astype("float64")
+        program = jax.jit(predict).lower(net, xs)
+        return program.compile({"xla_backend_optimization_level": 0})(net, xs)
+
+
 def assert_agree(
-    net: Network, judge: ReferenceNet, xs: tuple, single: float = SINGLE
+    net: Network, judge: ReferenceNet, xs: tuple, single: float | None = SINGLE
 ) -> None:
-    """Same predictions, relative to the largest, in both precisions."""
+    """Same predictions, relative to the largest, in double and in single precision."""
     wanted = judge.forward(as_matlab(net, xs))
     wanted = wanted if isinstance(wanted, tuple) else (wanted,)
-    for dtype, tolerance in (("float64", DOUBLE), ("float32", single)):
-        with jax.enable_x64(dtype == "float64"):
-            y = predict(net.astype(dtype), dict(zip(net.inputs, xs, strict=True)))
-        for found, want in zip(outputs(net, y), wanted, strict=True):
-            assert found.dtype == dtype
-            assert found.shape == want.shape
-            assert np.all(np.isfinite(want)) and np.ptp(want) > 1e-3
-            error = np.abs(found - want).max() / np.abs(want).max()
-            assert error <= tolerance, (dtype, error)
+    given = dict(zip(net.inputs, xs, strict=True))
+    _assert_close(net, _double(net, given), wanted, DOUBLE)
+    if single is not None:
+        _assert_close(net, predict(net.astype("float32"), given), wanted, single)
+
+
+def _assert_close(net: Network, y: Any, wanted: tuple, tolerance: float) -> None:
+    dtype = "float64" if tolerance == DOUBLE else "float32"
+    for ref, found, want in zip(net.outputs, outputs(net, y), wanted, strict=True):
+        assert found.dtype == dtype
+        assert found.shape == want.shape, ref
+        assert np.all(np.isfinite(want)) and np.ptp(want) > 1e-3, ref
+        error = np.abs(found - want).max() / np.abs(want).max()
+        assert error <= tolerance, (ref, dtype, error)
 
 
 def assert_file_agrees(
-    path: Path, rng: np.random.Generator, steps: int = STEPS, **choice: Any
+    path: Path, rng: np.random.Generator, steps: int = STEPS, **settings: Any
 ) -> Network:
-    net, judge = both(path, **choice)
+    net, judge = both(path)
     assert list(net.inputs) == judge.inputs
-    assert_agree(net, judge, inputs(net, rng, steps))
+    assert_agree(net, judge, inputs(net, rng, steps), **settings)
     return net
 
 
 def assert_series_agrees(
-    folder: Path, layers: list, rng: np.random.Generator, steps: int = STEPS
-) -> Network:
-    """A SeriesNetwork of these layers."""
+    folder: Path, layers: list, rng: np.random.Generator, steps: int = STEPS,
+    **settings: Any,
+) -> Network:  # fmt: skip
+    """A SeriesNetwork of these layers; `single=None` leaves single precision out."""
     path = files.write(folder / "net.mat", net=files.series(layers))
-    return assert_file_agrees(path, rng, steps)
+    return assert_file_agrees(path, rng, steps, **settings)
+
+
+def assert_branches_agree(
+    folder: Path, trunk: list, branches: dict[str, Any], rng: np.random.Generator,
+    steps: int = STEPS, **settings: Any,
+) -> Network:  # fmt: skip
+    """Layers that all get what the trunk puts out; each is an output of one network.
+
+    A branch is a layer of any name; its key is the name it gets.
+    """
+    wires, layers = files.chain(trunk), list(trunk)
+    end = files.name_of(trunk[-1])
+    for name, layer in branches.items():
+        properties = layer.properties.get("any", layer.properties)
+        properties["Name"] = name
+        layers.append(layer)
+        wires.append((end, name))
+    net = files.dlnetwork(layers, wires, list(branches))
+    path = files.write(folder / "net.mat", net=net)
+    return assert_file_agrees(path, rng, steps, **settings)

@@ -138,19 +138,25 @@ def compressed(element: bytes) -> bytes:
     return struct.pack("<II", 15, len(data)) + data
 
 
-def compress_zeros(start: bytes, count: int) -> bytes:
-    """A compressed element that goes on for so many zeros, without having them all."""
-    packer = zlib.compressobj(9)
-    parts = [packer.compress(start)]
-    for _ in range(count >> 20):
-        parts.append(packer.compress(bytes(1 << 20)))
-    parts.append(packer.compress(bytes(count & 0xFFFFF)))
-    data = b"".join([*parts, packer.flush()])
+def compress_zeros(start: bytes, megabytes: int) -> bytes:
+    """A compressed element that goes on for so many zeros, made without them."""
+    packer = zlib.compressobj(9, wbits=-15)
+    parts = [packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)]
+    # After a full flush a megabyte is always the same few bytes.
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    parts += [block] * megabytes
+    checksum = zlib.adler32(start)
+    low, high = checksum & 0xFFFF, checksum >> 16
+    high = (high + low * (megabytes << 20)) % 65521
+    end = packer.flush() + struct.pack(">HH", high, low)
+    data = b"\x78\x9c" + b"".join(parts) + end
     return struct.pack("<II", 15, len(data)) + data
 
 
 def header(objects_at: int = 0) -> bytes:
-    text = b"MATLAB 5.0 MAT-file, Platform: GLNXA64, Created on: Thu Jan  1 00:00:00 1970"
+    text = (
+        b"MATLAB 5.0 MAT-file, Platform: GLNXA64, Created on: Thu Jan  1 00:00:00 1970"
+    )
     return text.ljust(116) + struct.pack("<Q", objects_at) + b"\x00\x01IM"
 
 
@@ -160,6 +166,14 @@ def write(path: Path, *variables: bytes, objects: bytes = b"") -> Path:
     at = 128 + len(body) if objects else 0
     path.write_bytes(header(at) + body + objects)
     return path
+
+
+def insert(data: bytes, *variables: bytes) -> bytes:
+    """A file with more variables, put before those that it has."""
+    more = b"".join(variables)
+    at = struct.unpack("<Q", data[116:124])[0]
+    moved = struct.pack("<Q", at + len(more)) if at else data[116:124]
+    return data[:116] + moved + data[124:128] + more + data[128:]
 
 
 def elements(data: bytes) -> list[tuple[int, int, bytes]]:

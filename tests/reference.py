@@ -208,7 +208,7 @@ def _starting_state(kind: str, p: Fields, given: list[Signal], start: str) -> tu
     else:
         h = p["InitialHiddenState"]
         c = p.get("InitialCellState", h)
-    width = p.get("NumHiddenUnits", p.get("OutputSize"))
+    width = p["NumHiddenUnits"] if "NumHiddenUnits" in p else p["OutputSize"]
     size = int(np.ravel(width)[0]) * RECURRENT[kind][1]
     return tuple(np.broadcast_to(np.ravel(v).astype(np.float64), size) for v in (h, c))
 

@@ -210,8 +210,9 @@ def group_normalization(p: Fields, x: Signal) -> Signal:
 def scaling(p: Fields, x: Signal) -> Signal:
     def array(*names: str) -> Any:
         name = next((n for n in names if n in p), None)
-        used = name is not None and np.all(p.get(f"Do{names[0]}", True))
-        return np.asarray(p[name], np.float64) if used else None
+        if name is None or not np.all(p.get(f"Do{names[0]}", True)):
+            return None
+        return np.asarray(p[name], np.float64)
 
     values = x.values
     scale, offset = array("Scale"), array("Offset", "Bias")

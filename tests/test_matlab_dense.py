@@ -5,7 +5,7 @@ from __future__ import annotations
 import matlab_structs as m
 import numpy as np
 import pytest
-from agreement import assert_series_agrees
+from agreement import assert_branches_agree, assert_series_agrees
 from matlab_files import flag, number
 
 C, H, K = 3, 5, 4
@@ -86,10 +86,10 @@ POINTWISE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("make", POINTWISE.values(), ids=POINTWISE.keys())
-def test_pointwise(tmp_path, rng, make):
-    layers = between(make(rng), m.dense(rng, "fc", C, K))
-    assert_series_agrees(tmp_path, layers, rng)
+def test_pointwise(tmp_path, rng):
+    trunk = [m.sequence_input("in", C), m.dense(rng, "fc", C, C)]
+    layers = {name: make(rng) for name, make in POINTWISE.items()}
+    assert_branches_agree(tmp_path, trunk, layers, rng)
 
 
 def test_softmax_of_images_runs_over_channels(tmp_path, rng):

@@ -29,16 +29,16 @@ def join(kind, count, name="join", **fields):
 
 
 def branches(rng, joint, widths):
-    """One lstm a branch, wired to the ports in reverse, and saved out of order."""
+    """One layer a branch, wired to the ports in reverse, and saved out of order."""
     count = len(widths)
     layers = [
         joint,
-        *(m.lstm(rng, f"lstm_{k}", C, w) for k, w in enumerate(widths, 1)),
+        *(m.dense(rng, f"fc_{k}", C, w) for k, w in enumerate(widths, 1)),
         m.sequence_input("in", C),
         m.regression("out"),
     ]
-    wires = [("in", f"lstm_{k}") for k in range(count, 0, -1)]
-    wires += [(f"lstm_{k}", f"join/in{k}") for k in range(count, 0, -1)]
+    wires = [("in", f"fc_{k}") for k in range(count, 0, -1)]
+    wires += [(f"fc_{k}", f"join/in{k}") for k in range(count, 0, -1)]
     return layers, [("join", "out"), *wires]
 
 

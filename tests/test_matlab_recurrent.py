@@ -4,60 +4,83 @@ from __future__ import annotations
 
 import matlab_structs as m
 import pytest
-from agreement import assert_series_agrees
+from agreement import assert_branches_agree, assert_series_agrees
+from matlab_files import number
 
 C, H, K = 3, 5, 4
 
 
-def between(*layers, version: int = 5) -> list:
-    first = m.sequence_input("in", C, version=version)
-    return [first, *layers, m.regression("out")]
-
-
-@pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
-def test_lstm(tmp_path, rng, version, last):
-    layers = between(
-        m.lstm(rng, "lstm", C, H, version, last=last),
-        m.dense(rng, "fc", H, K, min(version, 3)),
-        version=version,
-    )
-    assert_series_agrees(tmp_path, layers, rng)
-
-
-@pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
-def test_bilstm(tmp_path, rng, version, last):
-    layers = between(
-        m.bilstm(rng, "bilstm", C, H, version, last=last), m.dense(rng, "fc", 2 * H, K)
-    )
-    assert_series_agrees(tmp_path, layers, rng)
-
-
-@pytest.mark.parametrize("mode", [
-    "after-multiplication", "before-multiplication",
+MODES = (
+    "after-multiplication",
+    "before-multiplication",
     "recurrent-bias-after-multiplication",
-])  # fmt: skip
-@pytest.mark.parametrize(("version", "last"), [(1, False), (2, True)])
-def test_gru(tmp_path, rng, version, mode, last):
-    layers = between(m.gru(rng, "gru", C, H, version, mode=mode, last=last))
-    assert_series_agrees(tmp_path, layers, rng)
+)
 
 
-@pytest.mark.parametrize("gate", ["sigmoid", "hard-sigmoid"])
-@pytest.mark.parametrize("state", ["tanh", "softsign", "relu"])
-def test_activations_of_recurrent_layers(tmp_path, rng, state, gate):
-    layers = between(
-        m.lstm(rng, "lstm", C, H, state=state, gate=gate),
-        m.bilstm(rng, "bilstm", H, K, state=state, gate=gate),
-        m.gru(rng, "gru", 2 * K, H, state=state, gate=gate),
-    )
-    assert_series_agrees(tmp_path, layers, rng)
+def assert_agree(tmp_path, rng, layers, **settings):
+    """Every layer by itself, on the same input."""
+    trunk = [m.sequence_input("in", C)]
+    return assert_branches_agree(tmp_path, trunk, layers, rng, **settings)
 
 
-@pytest.mark.parametrize("kind", ["LSTMProjectedLayer", "GRUProjectedLayer"])
-def test_projected(tmp_path, rng, kind):
-    layers = between(m.projected(rng, kind, "projected", C, 7, (2, 4)))
+def test_lstm(tmp_path, rng):
+    layers = {
+        f"version {version}, last {last}": m.lstm(rng, "", C, H, version, last=last)
+        for version in (1, 2, 3, 4, 5)
+        for last in (False, True)
+    }
+    assert_agree(tmp_path, rng, layers)
+
+
+def test_bilstm(tmp_path, rng):
+    layers = {
+        f"version {version}, last {last}": m.bilstm(rng, "", C, H, version, last=last)
+        for version in (1, 2, 3, 4)
+        for last in (False, True)
+    }
+    assert_agree(tmp_path, rng, layers)
+
+
+def test_gru(tmp_path, rng):
+    layers = {
+        f"version {version}, {mode}, last {last}": m.gru(
+            rng, "", C, H, version, mode=mode, last=last
+        )
+        for version, last in ((1, False), (2, True), (2, False))
+        for mode in MODES
+    }
+    assert_agree(tmp_path, rng, layers)
+
+
+@pytest.mark.parametrize("make", [m.lstm, m.bilstm, m.gru])
+def test_activations(tmp_path, rng, make):
+    layers = {
+        f"{state}, {gate}": make(rng, "", C, H, state=state, gate=gate)
+        for state in ("tanh", "softsign", "relu")
+        for gate in ("sigmoid", "hard-sigmoid")
+    }
+    assert_agree(tmp_path, rng, layers)
+
+
+def test_projected(tmp_path, rng):
+    layers = {
+        kind: m.projected(rng, kind, "", C, 7, (2, 4))
+        for kind in ("LSTMProjectedLayer", "GRUProjectedLayer")
+    }
+    assert_agree(tmp_path, rng, layers)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+def test_stacks(tmp_path, rng, version):
+    """What one layer hands to the next, in the structs of one release."""
+    layers = [
+        m.sequence_input("in", C, version=version),
+        m.lstm(rng, "lstm", C, H, version),
+        m.layer("DropoutLayer", "dropout", Probability=number(0.5)),
+        m.bilstm(rng, "bilstm", H, K, max(1, version - 1), last=True),
+        m.dense(rng, "fc", 2 * K, 2, min(version, 3)),
+        m.regression("out"),
+    ]
     assert_series_agrees(tmp_path, layers, rng)
 
 

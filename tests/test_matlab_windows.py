@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import matlab_structs as m
 import pytest
-from agreement import assert_series_agrees
+from agreement import assert_branches_agree, assert_series_agrees
 from matlab_files import flag, number
 
 C, F, K = 3, 5, 4
 T = 13
-
 LINE, IMAGE = (7,), (6, 5)
 
+both_axes = pytest.mark.parametrize("space", [(), LINE], ids=["time", "space"])
+both_kinds = pytest.mark.parametrize("kind", ["Max", "Average"])
 
-def assert_agrees(tmp_path, rng, layer, space=(), channels=C):
-    layers = [
+
+def assert_agree(tmp_path, rng, layers, space=(), channels=C, **settings):
+    """Every layer by itself, after a layer with parameters."""
+    trunk = [
         m.sequence_input("in", *space, channels),
         m.batch_normalization(rng, "batch", channels, 3, len(space)),
-        layer,
-        m.layer("FlattenLayer", "flatten"),
-        m.regression("out"),
     ]
-    return assert_series_agrees(tmp_path, layers, rng, T)
+    return assert_branches_agree(tmp_path, trunk, layers, rng, T, **settings)
 
 
 PADDINGS = {
@@ -36,32 +36,36 @@ PADDINGS = {
 }
 
 
-@pytest.mark.parametrize("space", [(), LINE], ids=["time", "space"])
-@pytest.mark.parametrize("padding", PADDINGS.values(), ids=PADDINGS)
-def test_convolution1(tmp_path, rng, space, padding):
-    layer = m.convolution1(rng, "conv", 4, C, F, **padding)
-    assert_agrees(tmp_path, rng, layer, space)
+@both_axes
+def test_convolution1(tmp_path, rng, space):
+    layers = {
+        name: m.convolution1(rng, "", 4, C, F, **padding)
+        for name, padding in PADDINGS.items()
+    }
+    assert_agree(tmp_path, rng, layers, space)
 
 
-@pytest.mark.parametrize("mode", ["manual", "same", "causal"])
-@pytest.mark.parametrize(("stride", "dilation"), [(2, 1), (1, 3), (2, 2)])
-def test_convolution1_strides_and_holes(tmp_path, rng, mode, stride, dilation):
-    layer = m.convolution1(
-        rng, "conv", 3, C, F, Stride=number(stride), DilationFactor=number(dilation),
-        PaddingMode=mode, ConvolveOverTime=flag(True), ConvolutionDimIdx=number(4),
-    )  # fmt: skip
-    assert_agrees(tmp_path, rng, layer)
+def test_convolution1_strides_and_holes(tmp_path, rng):
+    layers = {}
+    for mode in ("manual", "same", "causal"):
+        for stride, dilation in ((2, 1), (1, 3), (2, 2)):
+            layers[f"{mode} {stride} {dilation}"] = m.convolution1(
+                rng, "", 3, C, F, PaddingMode=mode, Stride=number(stride),
+                DilationFactor=number(dilation), ConvolveOverTime=flag(True),
+                ConvolutionDimIdx=number(4),
+            )  # fmt: skip
+    assert_agree(tmp_path, rng, layers)
 
 
 @pytest.mark.parametrize(("channels", "filters"), [(1, 1), (1, F), (C, 1)])
 def test_convolution1_drops_axes_of_length_one(tmp_path, rng, channels, filters):
     layer = m.convolution1(rng, "conv", 4, channels, filters)
-    struct = layer.properties["any"]
-    weights = struct["Weights"]["Value"]
+    parameter = layer.properties["any"]["Weights"]
+    weights = parameter["Value"]
     while weights.ndim > 2 and weights.shape[-1] == 1:
         weights = weights[..., 0]
-    struct["Weights"]["Value"] = weights
-    assert_agrees(tmp_path, rng, layer, channels=channels)
+    parameter["Value"] = weights
+    assert_agree(tmp_path, rng, {"conv": layer}, channels=channels)
 
 
 SETTINGS = {
@@ -73,25 +77,20 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-@pytest.mark.parametrize("version", [3, 4, 5, 8])
-def test_convolution2(tmp_path, rng, version, settings):
-    layer = m.convolution2(rng, "conv", (3, 2), C, F, version, **settings)
-    assert_agrees(tmp_path, rng, layer, IMAGE)
-
-
-def test_convolution2_of_the_first_versions_pads_both_sides_alike(tmp_path, rng):
-    layer = m.convolution2(rng, "conv", (3, 2), C, F, 2, Padding=number(2, 1))
-    net = assert_agrees(tmp_path, rng, layer, IMAGE)
-    assert net.layers["conv"].padding == ((2, 2), (1, 1))
-
-
-def test_convolution2_holes_and_padding_value(tmp_path, rng):
-    layer = m.convolution2(
-        rng, "conv", (2, 3), C, F, DilationFactor=number(3, 2), PaddingMode="same",
+def test_convolution2(tmp_path, rng):
+    layers = {
+        f"{version} {name}": m.convolution2(rng, "", (3, 2), C, F, version, **settings)
+        for version in (3, 4, 5, 8)
+        for name, settings in SETTINGS.items()
+    }
+    layers["holes"] = m.convolution2(
+        rng, "", (2, 3), C, F, DilationFactor=number(3, 2), PaddingMode="same",
         PaddingValue=number(-0.5),
     )  # fmt: skip
-    assert_agrees(tmp_path, rng, layer, IMAGE)
+    # The first versions pad both sides alike: [vertical horizontal].
+    layers["2"] = m.convolution2(rng, "", (3, 2), C, F, 2, Padding=number(2, 1))
+    net = assert_agree(tmp_path, rng, layers, IMAGE)
+    assert net.layers["2"].padding == ((2, 2), (1, 1))
 
 
 @pytest.mark.parametrize(("groups", "per_group", "channels"), [
@@ -100,7 +99,7 @@ def test_convolution2_holes_and_padding_value(tmp_path, rng):
 def test_grouped_convolution2(tmp_path, rng, groups, per_group, channels):
     count = channels // per_group[0]
     layer = m.grouped_convolution2(rng, "conv", (3, 2), per_group, groups, count)
-    assert_agrees(tmp_path, rng, layer, IMAGE, channels)
+    assert_agree(tmp_path, rng, {"conv": layer}, IMAGE, channels)
 
 
 POOLS = {
@@ -109,71 +108,60 @@ POOLS = {
     "padded": {"PaddingSize": number(1, 2)},
     "same": {"PaddingMode": "same", "Stride": number(2), "PaddingSize": number(5, 5)},
 }
+AVERAGES = {
+    "mean": {"PaddingMode": "same", "Stride": number(2), "PaddingValue": "mean"},
+    "number": {"PaddingSize": number(1, 2), "PaddingValue": number(0.5)},
+}
 
 
-@pytest.mark.parametrize("space", [(), LINE], ids=["time", "space"])
-@pytest.mark.parametrize("kind", ["Max", "Average"])
-@pytest.mark.parametrize("settings", POOLS.values(), ids=POOLS)
-def test_pooling1(tmp_path, rng, kind, space, settings):
-    assert_agrees(tmp_path, rng, m.pooling(kind, "pool", 3, **settings), space)
+@both_axes
+@both_kinds
+def test_pooling1(tmp_path, rng, kind, space):
+    settings = POOLS | (AVERAGES if kind == "Average" else {})
+    layers = {k: m.pooling(kind, "", 3, **given) for k, given in settings.items()}
+    layers["global"] = m.layer(f"Global{kind}Pooling1DLayer", "")
+    assert_agree(tmp_path, rng, layers, space)
 
 
-@pytest.mark.parametrize("value", ["mean", number(0.5)], ids=["mean", "number"])
-def test_average_and_the_value_of_its_padding(tmp_path, rng, value):
-    layer = m.pooling(
-        "Average", "pool", 4, PaddingMode="same", Stride=number(3), PaddingValue=value
-    )
-    assert_agrees(tmp_path, rng, layer)
-    layer = m.pooling(
-        "Average", "pool", 3, 2, PaddingSize=number(1, 2, 1, 0), PaddingValue=value
-    )
-    assert_agrees(tmp_path, rng, layer, IMAGE)
-
-
-@pytest.mark.parametrize("kind", ["Max", "Average"])
-@pytest.mark.parametrize("settings", [
-    {}, {"Stride": number(2, 1)}, {"PaddingSize": number(1, 2, 1, 0)},
-    {"PaddingMode": "same", "Stride": number(2, 2)},
-])  # fmt: skip
-def test_pooling2(tmp_path, rng, kind, settings):
-    assert_agrees(tmp_path, rng, m.pooling(kind, "pool", 3, 2, **settings), IMAGE)
-
-
-@pytest.mark.parametrize("kind", ["Max", "Average"])
-def test_pooling2_of_the_first_version(tmp_path, rng, kind):
-    layer = m.layer(
-        f"{kind}Pooling2DLayer", "pool", PoolSize=number(3, 3), Stride=number(2, 2),
+@both_kinds
+def test_pooling2(tmp_path, rng, kind):
+    cases = [
+        {},
+        {"Stride": number(2, 1)},
+        {"PaddingSize": number(1, 2, 1, 0)},
+        {"PaddingMode": "same", "Stride": number(2, 2)},
+    ]
+    if kind == "Average":
+        cases += [
+            {"PaddingSize": number(1, 2, 1, 0), "PaddingValue": "mean"},
+            {"PaddingSize": number(1, 2, 1, 0), "PaddingValue": number(0.5)},
+        ]
+    layers = {f"pool {k}": m.pooling(kind, "", 3, 2, **c) for k, c in enumerate(cases)}
+    layers["global"] = m.layer(f"Global{kind}Pooling2DLayer", "")
+    layers["1"] = m.layer(
+        f"{kind}Pooling2DLayer", "", PoolSize=number(3, 3), Stride=number(2, 2),
         Padding=number(1, 0),
     )  # fmt: skip
-    net = assert_agrees(tmp_path, rng, layer, IMAGE)
-    assert net.layers["pool"].padding == ((1, 1), (0, 0))
+    net = assert_agree(tmp_path, rng, layers, IMAGE)
+    assert net.layers["1"].padding == ((1, 1), (0, 0))
 
 
-@pytest.mark.parametrize("kind", ["Max", "Average"])
-def test_global_pooling(tmp_path, rng, kind):
-    for space, axes in (((), 1), (LINE, 1), (IMAGE, 2)):
-        layer = m.layer(f"Global{kind}Pooling{axes}DLayer", "pool")
-        assert_agrees(tmp_path, rng, layer, space)
+@both_axes
+def test_indexing(tmp_path, rng, space):
+    layers = {
+        "first": m.custom("Indexing1DLayer", "", Index="first"),
+        "last": m.custom("Indexing1DLayer", "", Index="last"),
+        "default": m.layer("Indexing1DLayer", "", HasPaddingMaskInput=flag(False)),
+    }
+    assert_agree(tmp_path, rng, layers, space)
 
 
-@pytest.mark.parametrize("index", ["first", "last", None])
-@pytest.mark.parametrize("space", [(), LINE], ids=["time", "space"])
-def test_indexing(tmp_path, rng, index, space):
-    fields = {"HasPaddingMaskInput": flag(False)} | ({"Index": index} if index else {})
-    layer = m.custom("Indexing1DLayer", "pick", **fields)
-    assert_agrees(tmp_path, rng, layer, space)
-
-
-def test_flatten_is_column_major_and_that_of_keras_row_major(tmp_path, rng):
-    for layer in (
-        m.layer("FlattenLayer", "flat", NumFlattenDimensions=number(3)),
-        m.custom("nnet.keras.layer.FlattenCStyleLayer", "flat"),
-        m.custom("nnet.keras.layer.TimeDistributedFlattenCStyleLayer", "flat"),
-    ):
-        layers = [
-            m.sequence_input("in", *IMAGE, C),
-            layer,
-            m.dense(rng, "fc", 6 * 5 * C, K),
-            m.regression("out"),
-        ]
-        assert_series_agrees(tmp_path, layers, rng)
+@pytest.mark.parametrize("layer", [
+    m.layer("FlattenLayer", "flat", NumFlattenDimensions=number(3)),
+    m.custom("nnet.keras.layer.FlattenCStyleLayer", "flat"),
+    m.custom("nnet.keras.layer.TimeDistributedFlattenCStyleLayer", "flat"),
+], ids=["matlab", "keras", "keras over time"])  # fmt: skip
+def test_flattening(tmp_path, rng, layer):
+    dense = m.dense(rng, "fc", 6 * 5 * C, K)
+    layers = [m.sequence_input("in", *IMAGE, C), layer, dense, m.regression("out")]
+    assert_series_agrees(tmp_path, layers, rng)

@@ -231,8 +231,9 @@ Disguised.__name__ = "LSTM"
 
 def test_what_cannot_be_loaded_again_is_not_written(rng, tmp_path):
     net = small(rng)
-    odd: list[Any] = [1j * normal(rng, 2, 3), 1.0, [1.0]]
-    layers = [L.FullyConnected(weights, normal(rng, 2)) for weights in odd]
+    leaves, structure = jax.tree.flatten(net.layers["fc"])
+    odd: list[Any] = [1j * normal(rng, 2, 3), 1.0, "text"]
+    layers = [jax.tree.unflatten(structure, [weights, leaves[1]]) for weights in odd]
     for layer in (Foreign(3), Disguised(), *layers):
         bad = net.replace(layers=net.layers | {"fc": layer})
         with pytest.raises(Unsupported) as error:

@@ -222,6 +222,32 @@ def test_bidirectional_last_ends_at_both_ends(cell, rng):
     assert layer.shape(Shape(True, (), C)) == Shape(False, (), 2 * H)
 
 
+@pytest.mark.parametrize("mode", ["sequence", "last"])
+def test_bidirectional_gradients_and_batches(mode, rng):
+    cell = LSTM_CELLS[0]
+    ws, h, c, layer, state = both(cell, rng, mode)
+    x, way = rng.normal(size=(2, 4, T, C))
+    y_weights = rng.normal(size=(T, 2 * H))
+
+    def oracle(x):
+        forward, backward = (out["h"] for out in both_loops(cell, ws, x, h, c))
+        y = np.hstack([forward, backward])
+        if mode == "last":
+            y = np.concatenate([forward[-1], backward[0]])
+            return y @ y_weights[0]
+        return np.sum(y * y_weights)
+
+    def found(x):
+        y = layer.run(state, x)[1]
+        return jnp.sum(y * (y_weights[0] if mode == "last" else y_weights))
+
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(found)))(x)
+    assert error(values, [oracle(x_n) for x_n in x]) <= 1e-12
+    for x_n, way_n, gradient in zip(x, way, gradients, strict=True):
+        slope = (oracle(x_n + 1e-5 * way_n) - oracle(x_n - 1e-5 * way_n)) / 2e-5
+        assert np.sum(gradient * way_n) == pytest.approx(slope, rel=1e-6)
+
+
 def test_bidirectional_refuses_steps_and_starts_at_zero(rng):
     ws, h, c, layer, _ = both(LSTM_CELLS[0], rng)
     x = sequence(rng)

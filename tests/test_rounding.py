@@ -53,6 +53,17 @@ def test_other_programs_in_single_precision(sizes, program):
     assert 0.02 < found < 1
 
 
+def test_long_sums_of_one_sign():
+    """The worst there is: one by one, every partial sum larger than the last."""
+    stack, x = draw(seed=11, sizes=(8000, 3, 4, 1)), abs(signal(60, 8000)) / 10
+    first = {
+        k: abs(v / np.sqrt(8000)).astype(np.float32).astype(float) if ".W" in k else v
+        for k, v in stack.first.items()
+    }
+    stack = stack._replace(first=first)
+    assert 0.1 < excess(stack.net, x, stack.run(x, sequential)) < 1
+
+
 def test_any_length():
     stack, x = draw(seed=5), signal(700)
     assert excess(stack.net, x, stack.run(x, sequential)) < 1

@@ -157,7 +157,7 @@ class Mat5:
             file.seek(start)
             body = file.read(end - start)
         if len(body) < end - start:
-            raise _truncated(f"element at byte {element.at}", len(body), end - start)
+            raise _truncated(None, len(body), end - start)
         if element.kind == MATRIX:
             return body
         tag = _inflate(body, 8).data

@@ -148,18 +148,23 @@ class Arrays(Layout):
     def _char(self, header: Header, end: int) -> Any:
         tag = self._numbers_tag(header, end)
         data = self._bytes(tag)
-        if not data:
+        if not header.count:
             return ""
+        self._budget.spend(header.count // header.shape[1], 0)
+        self._budget.spend_bytes(4 * max(len(data), header.count))
+        if not data:
+            # Some writers leave blanks out.
+            return text_rows(np.full(header.shape, ord(" "), np.uint16))
         unit = np.dtype(self._order + CHARACTERS[tag.kind])
         if tag.kind in (UTF8, UTF32):
             codec = "utf-8" if tag.kind == UTF8 else f"utf-32-{_suffix(self._order)}"
-            data = data.decode(codec, "replace").encode("utf-16-le")
-            unit = np.dtype("<u2")
+            text = data.decode(codec, "replace")
+            if header.count == header.shape[1]:
+                return text  # one row, whichever way its characters were counted
+            data, unit = text.encode("utf-16-le"), np.dtype("<u2")
         units = np.frombuffer(data, unit)
         if units.size != header.count:
             raise CannotDecode(f"{units.size} characters in shape {header.shape}")
-        self._budget.spend(units.size // max(1, header.shape[1]), 0)
-        self._budget.spend_bytes(4 * units.size)
         return text_rows(units.reshape(header.shape, order="F"))
 
     def _children(

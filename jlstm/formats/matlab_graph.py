@@ -76,6 +76,12 @@ def layer_names(layers: list[MatObject]) -> list[str]:
         name = (strings(values.get("Name")) or ("",))[0]
         if not name:
             name = layer.class_name.rpartition(".")[2].removesuffix("Layer").lower()
+        if "/" in name:
+            raise Unsupported(
+                "the name of a layer with a slash in it, which is what ports have",
+                found=name,
+                do="rename the layer in MATLAB",
+            )
         names.append(_unique(name, names))
     return names
 
