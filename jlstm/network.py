@@ -117,14 +117,24 @@ class Network:
             outputs = [node.name for node in graph if node.name not in used]
         recurrent = {n: lay for n, lay in layers.items() if isinstance(lay, Recurrent)}
         start = {n: layer.init_state() for n, layer in recurrent.items()}
-        start |= initial or {}
-        if saved is not None and same_state(saved, start):
-            saved = None
+        if initial is not None:
+            start |= _checked_state(initial, start, whole=False)
+        if saved is not None:
+            saved = start | _checked_state(saved, start, whole=False)
+            if same_state(saved, start):
+                saved = None
         net = cls(
             dict(layers), start, saved, tuple(graph), tuple(outputs),
             tuple(factors), origin,
         )  # fmt: skip
-        net.shapes  # noqa: B018 - raises where the layers do not fit
+        shapes = net.shapes
+        for ref in net.outputs:
+            if ref not in shapes:
+                raise InputError(
+                    "an output is not there",
+                    found=ref,
+                    expected=f"one of {', '.join(shapes)}",
+                )
         return net
 
     @property
@@ -162,8 +172,15 @@ class Network:
                 given = [shapes[ref] for ref in inputs]
                 if isinstance(layer, Recurrent):
                     shapes[name] = layer.shape(*given[:1])
-                    for port in PORTS:
-                        shapes[f"{name}/{port}"] = Shape(False, (), layer.hidden_size)
+                    part = Shape(False, (), layer.hidden_size)
+                    if len(given) > 1 and given[1:] != [part] * len(layer.ports):
+                        raise InputError(
+                            "the wires do not bring a state of this layer",
+                            found=", ".join(map(str, given[1:])),
+                            expected=", ".join([str(part)] * len(layer.ports))
+                            or "no state",
+                        )
+                    shapes |= {f"{name}/{port}": part for port in layer.ports}
                 else:
                     shapes[name] = layer.shape(*given)
             except JlstmError as error:
@@ -223,9 +240,11 @@ def predict(
             parameters are double.
     """
     xs = _as_inputs(net, x, whole=True)
-    state = init_state(net) if state is None else state
+    start = init_state(net)
+    if state is not None:
+        start = _checked_state(state, start, whole=True)
     y, after, signals = _predict(
-        net.replace(origin=Origin(), saved=None), xs, state, trace
+        net.replace(origin=Origin(), saved=None), xs, start, trace
     )
     extra = ([after] if return_state else []) + ([signals] if trace else [])
     return (y, *extra) if extra else y
@@ -248,6 +267,8 @@ def step(net: Network, state: State, x: Any) -> tuple[State, Any]:
                 do="use predict, or give it windows of the signal",
             )
     xs = _as_inputs(net, x, whole=False)
+    # A stream has checked its state, and has no initial one to compare with.
+    state = _checked_state(state, net.initial or state, whole=True)
     after, values, _ = _run(net, xs, state, whole=False, trace=False)
     return after, _outputs(net, values)
 
@@ -334,16 +355,20 @@ def precision(net: Network) -> np.dtype:
 
 
 def _as_input(layer: Any, name: str, x: Any, dtype: np.dtype, whole: bool) -> Array:
-    if jnp.iscomplexobj(x):
-        raise InputError(
-            "complex input", place=f"input '{name}'", expected="real numbers"
-        )
     try:
-        x = jnp.asarray(x, dtype)
-    except (TypeError, ValueError) as error:
+        x = x if isinstance(x, Array) else np.asarray(x)
+    except ValueError as error:
         raise InputError(
             "not an array of numbers", place=f"input '{name}'", found=str(error)
         ) from None
+    if x.dtype.kind not in "iub" and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(
+            "complex input" if x.dtype.kind == "c" else "not an array of numbers",
+            place=f"input '{name}'",
+            found=f"dtype {x.dtype}",
+            expected="real numbers",
+        )
+    x = jnp.asarray(x, dtype)
     want: Shape = layer.shape()
     timed = want.time and whole
     tail = (*want.space, want.channels)
@@ -383,8 +408,8 @@ def _in_topological_order(
     for node in graph:
         for ref in node.inputs:
             source, _, port = ref.partition("/")
-            recurrent = isinstance(layers.get(source), Recurrent)
-            if source not in layers or (port and not (recurrent and port in PORTS)):
+            ports = getattr(layers.get(source), "ports", ())
+            if source not in layers or (port and port not in ports):
                 raise InputError(
                     "a wire starts at something that is not there",
                     place=f"layer '{node.name}'",
@@ -407,6 +432,29 @@ def _in_topological_order(
         ordered.append(ready)
         done.add(ready.name)
     return ordered
+
+
+def _checked_state(state: State, model: State, *, whole: bool) -> State:
+    """`state`, refused where `model` has other layers; all of them if `whole`."""
+    if set(state) - set(model) or (whole and set(model) - set(state)):
+        raise InputError(
+            "the state belongs to other layers",
+            found=", ".join(state) or "no layer",
+            expected=", ".join(model) or "no layer",
+        )
+    for name, part in state.items():
+        found, expected = (
+            [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+            for tree in (part, model[name])
+        )
+        if found != expected:
+            raise InputError(
+                "the state does not fit the layer",
+                place=f"state of '{name}'",
+                found=f"shapes {', '.join(map(str, found))}",
+                expected=f"shapes {', '.join(map(str, expected))}",
+            )
+    return dict(state)
 
 
 def same_state(a: Any, b: Any) -> bool:

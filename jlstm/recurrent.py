@@ -19,11 +19,12 @@ import numpy as np
 from . import kernels
 from .activations import activation
 from .errors import InputError
-from .layers.base import Layer
+from .layers.base import Layer, only, require, require_choice
 from .pytree import Array, Shape, pytree, static
 
 STATE_ACTIVATIONS = ("tanh", "softsign", "relu")
 GATE_ACTIVATIONS = ("sigmoid", "hard-sigmoid")
+OUTPUT_MODES = ("sequence", "last")
 RESET_MODES = (
     "after-multiplication",
     "before-multiplication",
@@ -89,6 +90,8 @@ class Recurrent(Layer):
 
     gates: tuple[str, ...]
     signals: tuple[str, ...]
+    ports: tuple[str, ...]
+    """Names under which wires carry the parts of the state."""
     output_mode: str
     input_projector: Array | None
     output_projector: Array | None
@@ -116,8 +119,13 @@ class Recurrent(Layer):
         return np.dtype(getattr(self, self.gates[0]).bias.dtype)
 
     def shape(self, *inputs: Shape) -> Shape:
-        """Shape of the output for one input `(time?, C)`."""
-        (x,) = inputs
+        """Shape of the output for one input `(time?, C)`.
+
+        Raises:
+            InputError: the input does not fit, or the parameters contradict each other.
+        """
+        self.check()
+        x = only(inputs)
         if x.space:
             raise InputError(
                 "a recurrent layer takes vectors, not images",
@@ -132,6 +140,29 @@ class Recurrent(Layer):
                 expected=f"(time, {self.input_size})",
             )
         return Shape(x.time and self.output_mode == "sequence", (), self.output_size)
+
+    def check(self) -> None:
+        """Refuse parameters and settings that contradict each other."""
+        layer: Any = self
+        require_choice("output mode", layer.output_mode, OUTPUT_MODES)
+        require_choice("state activation", layer.state_activation, STATE_ACTIVATIONS)
+        require_choice("gate activation", layer.gate_activation, GATE_ACTIVATIONS)
+        hidden, features, width = self.hidden_size, self.input_size, self.hidden_size
+        if self.input_projector is not None:
+            features = self.input_projector.shape[-1]
+        if self.output_projector is not None:
+            width = self.output_projector.shape[-1]
+            _require_shape("output_projector", self.output_projector, (hidden, width))
+        biased = getattr(self, "reset_mode", None) == RESET_MODES[2]
+        for name in self.gates:
+            gate: Gate = getattr(self, name)
+            for field, array, shape in (
+                ("input_weights", gate.input_weights, (hidden, features)),
+                ("recurrent_weights", gate.recurrent_weights, (hidden, width)),
+                ("bias", gate.bias, (hidden,)),
+                ("recurrent_bias", gate.recurrent_bias, (hidden,) if biased else None),
+            ):
+                _require_shape(f"{name}.{field}", array, shape)
 
     def pack(self) -> Packed:
         """Lay the gates side by side, in the order of `gates`."""
@@ -215,6 +246,14 @@ class LSTM(Recurrent):
 
     gates = ("i", "f", "g", "o")
     signals = ("i", "f", "g", "o", "c", "h")
+    ports = ("hidden", "cell")
+
+    def check(self) -> None:
+        """Refuse parameters and settings that contradict each other."""
+        super().check()
+        for name in ("i", "f", "o") if self.peephole is not None else ():
+            weights = getattr(self.peephole, name)
+            _require_shape(f"peephole.{name}", weights, (self.hidden_size,))
 
     def cell(
         self, packed: Packed, z: Array, state: LSTMState
@@ -274,6 +313,12 @@ class GRU(Recurrent):
 
     gates = ("r", "z", "n")
     signals = ("r", "z", "n", "h")
+    ports = ("hidden",)
+
+    def check(self) -> None:
+        """Refuse parameters and settings that contradict each other."""
+        require_choice("reset mode", self.reset_mode, RESET_MODES)
+        super().check()
 
     def cell(self, packed: Packed, z: Array, state: GRUState) -> tuple[GRUState, dict]:
         """The equations above, from `z = W x + b`."""
@@ -323,6 +368,7 @@ class Bidirectional(Recurrent):
     needs_whole_sequence = True
     gates = ()
     signals = ()
+    ports = ()
     input_projector = None
     output_projector = None
 
@@ -345,6 +391,18 @@ class Bidirectional(Recurrent):
     def dtype(self) -> np.dtype:
         """Precision of the parameters."""
         return self.forward.dtype
+
+    def check(self) -> None:
+        """Refuse parameters and settings that contradict each other."""
+        require_choice("output mode", self.output_mode, OUTPUT_MODES)
+        self.forward.check()
+        self.backward.check()
+        require(
+            self.forward.input_size == self.backward.input_size,
+            "the two directions take inputs of different width",
+            found=self.backward.input_size,
+            expected=self.forward.input_size,
+        )
 
     def init_state(self) -> BidirectionalState:
         """Zero states for both directions."""
@@ -374,6 +432,18 @@ class Bidirectional(Recurrent):
     def describe(self) -> str:
         """One phrase for the table of layers."""
         return _describe(self.forward, "both directions", self.output_mode)
+
+
+def _require_shape(
+    name: str, array: Array | None, shape: tuple[int, ...] | None
+) -> None:
+    found = None if array is None else tuple(array.shape)
+    require(
+        found == shape,
+        f"{name} contradicts the rest of the layer",
+        found="none" if found is None else f"shape {found}",
+        expected="none" if shape is None else f"shape {shape}",
+    )
 
 
 def _describe(layer: LSTM | GRU, extra: str, mode: str | None = None) -> str:

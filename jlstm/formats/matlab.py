@@ -285,7 +285,7 @@ def parse(candidate: Candidate) -> Spec:
 
 
 def _layers(value: Any, path: str) -> list[MatObject]:
-    layers = [value] if isinstance(value, MatObject) else value
+    layers = [value] if matlab_layers.is_layer(value) else value
     if not isinstance(layers, list) or not all(
         isinstance(x, MatObject) for x in layers
     ):

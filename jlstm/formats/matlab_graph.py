@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ..errors import DamagedFile, JlstmError, Unsupported
-from ..layers import Flatten, Input
+from ..layers import Flatten
 from ..network import PORTS, Factors, Network, Node, Origin
 from ..pytree import Shape
 from ..recurrent import GRU, LSTM, Recurrent
@@ -195,6 +195,13 @@ class _Assembly:
         # Between folding and unfolding MATLAB sees single images, no time.
         seen = [x._replace(time=False) for x in inputs] if folded else inputs
         known = saved.class_name in matlab_layers.READERS
+        if known and not node.inputs and not saved.class_name.endswith("InputLayer"):
+            raise Unsupported(
+                "a layer without an input",
+                place=place,
+                found=saved.class_name,
+                expected="a sequence, feature or image input layer at every start",
+            )
         if not known and is_end and self.ends_are_outputs and inputs:
             built = matlab_layers.custom_output(saved.class_name, fields, seen)
         else:
@@ -206,13 +213,6 @@ class _Assembly:
                 "between sequence folding and unfolding, this layer sees single steps",
                 place=place,
                 found=repr(layer),
-            )
-        if not node.inputs and not isinstance(layer, Input):
-            raise Unsupported(
-                "a layer without an input",
-                place=place,
-                found=saved.class_name,
-                expected="a sequence, feature or image input layer at every start",
             )
         if isinstance(layer, Recurrent) and inputs and inputs[0].space:
             node = self._flattened(node, inputs)
