@@ -59,6 +59,12 @@ v5(
     "2 bytes for a char array",
     array(4, (1, MANY), mb.sub(4, b"ab")),
 )
+LESS = mb.struct_({"a": EIGHT}, "x", (0, 1))
+LARGER = array(1, (1, 1), mb.matrix(bytes(80), size=800))
+v5("a cell for one more", "1 arrays in 0 bytes", array(1, (1, 1)))
+v5("a cell for one less", "bytes after the last element", array(1, (1, 0), EIGHT))
+v5("a struct for one less", "after the last element", LESS)
+v5("a child larger than its cell", "a sub-element of 800 bytes", LARGER)
 for width in (MANY, 0, 3):
     names = mb.sub(5, struct.pack("<i", width)) + mb.sub(1, b"a" * 8)
     v5(f"fields of {width}", f"names of width {width}", array(2, (1, 1), names))
@@ -78,10 +84,12 @@ v5("another type system", "an object of the java type system", JAVA)
 # --- little that expands to much ------------------------------------------------------
 
 
-def zeros(path: Path, megabytes: int, *outer: bytes) -> None:
+def zeros(path: Path, megabytes: int, *outer: bytes, kind: int = 9) -> None:
     """A compressed variable of so many zeros, inside of other arrays."""
     count = megabytes << 20
-    inner = array(6, (1, count // 8), struct.pack("<II", 9, count))
+    inner = array(
+        6, (1, count // (8 if kind == 9 else 1)), struct.pack("<II", kind, count)
+    )
     start = struct.pack("<II", 14, len(inner) - 8 + count) + inner[8:]
     for head in outer:
         size = len(head) - 8 + len(start) + count
@@ -108,6 +116,7 @@ TOO_MUCH = "bytes of data in a file too small"
 CELL = array(1, (1, 1))
 FILES["a gigabyte of numbers"] = (lambda p: zeros(p, 1024), TOO_MUCH)
 FILES["a gigabyte in a cell"] = (lambda p: zeros(p, 1024, CELL), TOO_MUCH)
+FILES["doubles kept in a byte each"] = (lambda p: zeros(p, 100, kind=2), TOO_MUCH)
 FILES["a fifth of it in a cell"] = (lambda p: zeros(p, 200, CELL), "value")
 FILES["three million empty arrays"] = (empties, "more than 1000000 arrays")
 FILES["a hundred thousand nested cells"] = (nested, "nested more than 60 deep")

@@ -3,6 +3,7 @@
 Decoding their variable x must come to the words that stand beside each.
 """
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def a_gigabyte_of_zeros(file):
     for k in range(0, size, step):
         item[k : k + step] = np.zeros((step, 1), "u1")
     of_class(item, "uint8")
+
+
+@v73("too small for them")
+def a_hundred_times_ten_megabytes_of_zeros(file):
+    chunk, items = zlib.compress(bytes(10 << 20), 9), []
+    for k in range(100):
+        size = (10 << 20, 1)
+        item = file.create_dataset(
+            f"#refs#/{k}", size, "u1", chunks=size, compression=9
+        )
+        item.id.write_direct_chunk((0, 0), chunk)
+        items.append(of_class(item, "uint8").ref)
+    cell(file, "x", items)
 
 
 @v73("nested more than 60 deep")

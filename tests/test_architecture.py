@@ -105,11 +105,15 @@ def test_public_names_resolve():
 
 def test_importing_is_light():
     # Not a timing but a count: what `import jlstm` loads beyond Python itself.
-    code = "import sys; a = set(sys.modules); import jlstm; print(len(set(sys.modules) - a))"
+    code = (
+        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+        "before = set(sys.modules)\n"
+        "import jlstm\n"
+        "print(len(set(sys.modules) - before))"
+    )
     out = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n{code}"],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        [sys.executable, "-S", "-c", code], capture_output=True, timeout=60, check=True
+    )
     assert int(out.stdout) < 40
 
 

@@ -99,7 +99,9 @@ def test_dead_units_unused_inputs_and_denormals(rng):
         one.input_weights[2] = one.recurrent_weights[2] = 0
         one.input_weights[:, 1] = 1e-42
     found = notices(network(rng, LSTM(**gates)))
-    assert any("1 of 5 units are dead" in text and "indices 2" in text for text in found)
+    assert any(
+        "1 of 5 units are dead" in text and "indices 2" in text for text in found
+    )
     assert any("1 of 3 inputs have no effect" in text for text in found)
     # 4 gates x 5 units in that column, less the zeroed row set before it: all 20.
     assert any(text.startswith("20 weights are denormal") for text in found)

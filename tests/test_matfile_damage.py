@@ -99,6 +99,18 @@ def test_damage_cannot_hide_one_network_and_leave_another(nets, tmp_path):
                 matlab.load(path)
 
 
+@pytest.mark.parametrize("kind", [mb.CHAR, mb.DOUBLE, mb.UINT8, mb.UINT32])
+def test_a_changed_class_cannot_hide_what_is_inside(kind, tmp_path):
+    # Numbers and text are not decoded in the search for networks.
+    one = mb.numbers(np.array([[1]], np.int32))
+    for variable in (mb.cell(one, name="x"), mb.struct_({"a": one}, name="x")):
+        changed = bytearray(variable)
+        assert changed[16] in (mb.CELL, mb.STRUCT)
+        changed[16] = kind
+        with pytest.raises(DamagedFile, match="element at byte 128: a variable is dam"):
+            MatFile(mb.write(tmp_path / "a.mat", bytes(changed)))
+
+
 def test_damage_beside_a_network_does_not_stop_it(nets, tmp_path):
     data = (nets / "pipe/LSTM.mat").read_bytes()
     numbers = mb.compressed(mb.numbers(np.random.default_rng(1).normal(size=9999), "b"))

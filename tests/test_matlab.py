@@ -12,6 +12,7 @@ from matlab_files import (
     cell,
     dag,
     dlnetwork,
+    flag,
     graph,
     layer_array,
     number,
@@ -326,10 +327,11 @@ def test_wires_may_be_a_struct(tmp_path, plain):
 
 @pytest.mark.parametrize("field", ["Learnables", "State", "SomethingNew"])
 def test_unknown_parts_of_a_network(tmp_path, rng, field):
-    """What might hold parameters must not go unnoticed; what is empty may."""
+    """What might hold parameters must not go unnoticed; what cannot is listed."""
     layers = trained(rng)
-    path = write(tmp_path / "x.mat", net=dlnetwork(layers, **{field: EMPTY}))
-    matlab.load(path)
+    for remark in (EMPTY, "text", number(1), flag(True)):
+        path = write(tmp_path / "x.mat", net=dlnetwork(layers, **{field: remark}))
+        assert f"net.{field}" in matlab.load(path).origin.ignored
     path = write(tmp_path / "x.mat", net=dlnetwork(layers, **{field: number(1, 2)}))
     with pytest.raises(Unsupported, match="unknown property") as caught:
         matlab.load(path)
@@ -374,6 +376,15 @@ def test_outputs_that_cannot_be(tmp_path, rng, output, error):
     path = write(tmp_path / "x.mat", net=dlnetwork(trained(rng), outputs=[output]))
     with pytest.raises(error, match="output"):
         matlab.load(path)
+
+
+def test_a_leaky_rectifier_does_not_make_layers_trained(tmp_path, rng, plain):
+    """Its Scale is a constant, that of a normalisation is learned."""
+    layers, wanted = plain
+    bare = untrained(rng)
+    bare.insert(2, m.layer("LeakyReLULayer", "leaky", Scale=number(0.1)))
+    path = write(tmp_path / "x.mat", a=layer_array(bare), b=layer_array(layers))
+    assert same(matlab.load(path), wanted)
 
 
 def test_candidates_lists_all(tmp_path, rng):

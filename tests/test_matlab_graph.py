@@ -10,8 +10,10 @@ from agreement import as_matlab, assert_agree, assert_file_agrees, both, inputs
 from matlab_files import (
     EMPTY,
     dag,
+    dl_array,
     dlnetwork,
     flag,
+    gpu_array,
     layer_array,
     number,
     series,
@@ -158,6 +160,14 @@ def test_the_state_of_several_sequences_is_left_out(tmp_path, rng):
     assert net.saved is None
     (notice,) = net.origin.notices
     assert notice.startswith("lstm: its saved state belongs to 6 sequences")
+
+
+def test_states_may_be_bare_arrays(tmp_path, rng):
+    for wrap in (dl_array, gpu_array, lambda array: array):
+        column = state_of(rng, H)
+        layer = m.gru(rng, "gru", C, H, HiddenState=wrap(column))
+        net = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
+        assert np.array_equal(net.saved["gru"].h, column[:, 0])
 
 
 def test_the_same_state_for_several_sequences_is_one(tmp_path, rng):

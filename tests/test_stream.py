@@ -11,52 +11,17 @@ import oracles
 import pytest
 import reference
 from networks import assert_identical, lstm, normal
+from recordings import draw, signal
 
 from jlstm import layers as L
 from jlstm.errors import InputError
 from jlstm.formats import matlab
 from jlstm.network import Network, Node, init_state, predict, step
-from jlstm.recurrent import GRU, LSTM, Bidirectional, Gate, LSTMState, Peephole
+from jlstm.recurrent import Bidirectional, LSTMState
 from jlstm.stream import Stream
 
-STEPS, FEATURES, HIDDEN, OUTPUTS = 9, 3, 5, 2
-
-
-def layer(cell: oracles.Cell, w: Any) -> Any:
-    """The layer of jlstm with the weights of an oracle."""
-    made = {
-        k: Gate(w[f"{k}.W"], w[f"{k}.R"], w[f"{k}.b"], w.get(f"{k}.br"))
-        for k in cell.gates
-    }
-    settings: Any = dict(state_activation=cell.state, gate_activation=cell.gate)
-    settings |= dict(input_projector=w.get("Q_in"), output_projector=w.get("Q_out"))
-    if cell.peephole:
-        settings["peephole"] = Peephole(*(w[f"{k}.p"] for k in "ifo"))
-    if cell.kind == "gru":
-        return GRU(**made, **settings, reset_mode=cell.mode)
-    return LSTM(**made, **settings)
-
-
-def stacked(rng: np.random.Generator, cell: oracles.Cell) -> tuple[Network, Any]:
-    """Two layers of a kind and a dense one; and the same by a NumPy loop."""
-    first = oracles.draw(rng, cell, FEATURES, HIDDEN)
-    second = oracles.draw(rng, cell, HIDDEN, HIDDEN + 2)
-    dense: Any = rng.normal(size=(OUTPUTS, HIDDEN + 2)), rng.normal(size=OUTPUTS)
-    net = Network.build(
-        {
-            "in": L.Input((FEATURES,)),
-            "one": layer(cell, first),
-            "two": layer(cell, second),
-            "fc": L.FullyConnected(*dense),
-        }
-    )
-
-    def oracle(x: np.ndarray) -> np.ndarray:
-        for w, width in ((first, HIDDEN), (second, HIDDEN + 2)):
-            x = oracles.loop(cell, w, x, np.zeros(width), np.zeros(width))["h"]
-        return x @ dense[0].T + dense[1]
-
-    return net, oracle
+STEPS = 9
+SIZES = (3, 5, 7, 2)
 
 
 def run(stream: Stream, x: Any) -> np.ndarray:
@@ -64,28 +29,28 @@ def run(stream: Stream, x: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("cell", oracles.CELLS, ids=str)
-def test_a_stream_is_the_loop(cell, rng, double):
-    net, oracle = stacked(rng, cell)
-    x = rng.normal(size=(STEPS, FEATURES))
-    stream = Stream(net)
-    np.testing.assert_allclose(run(stream, x), oracle(x), rtol=0, atol=1e-13)
+def test_a_stream_is_the_loop(cell, x, double):
+    stack = draw(cell=cell, sizes=SIZES)
+    expected = stack.run(x)["fc"]
+    stream = Stream(stack.net.astype("float64"))
+    np.testing.assert_allclose(run(stream, x), expected, rtol=0, atol=1e-13)
     stream.reset()
-    np.testing.assert_allclose(run(stream, x[:4]), oracle(x[:4]), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(run(stream, x[:4]), expected[:4], rtol=0, atol=1e-13)
 
 
 @pytest.fixture
-def net(rng) -> Network:
-    return stacked(rng, oracles.Cell("lstm"))[0].astype("float32")
+def net() -> Network:
+    return draw(sizes=SIZES).net
 
 
 @pytest.fixture
-def oracle(rng) -> Any:
-    return stacked(np.random.default_rng(20240229), oracles.Cell("lstm"))[1]
+def oracle() -> Any:
+    return lambda x: draw(sizes=SIZES).run(x)["fc"]
 
 
 @pytest.fixture
 def x() -> np.ndarray:
-    return np.random.default_rng(1).normal(size=(STEPS, FEATURES))
+    return signal(STEPS, 3).astype(np.float32).astype(float)
 
 
 def close(y: Any, expected: Any) -> None:
@@ -166,7 +131,7 @@ def test_two_streams_over_one_network(net, oracle, x):
 
 
 def test_many_streams_at_once(net, oracle, x, rng):
-    many = rng.normal(size=(STEPS, 4, FEATURES))
+    many = rng.normal(size=(STEPS, 4, 3))
     stream = Stream(net, streams=4)
     expected = np.stack([oracle(many[:, k]) for k in range(4)], axis=1)
     close(run(stream, many), expected)
@@ -271,15 +236,15 @@ def test_the_caller_may_reuse_its_memory(rng):
         {"in": L.Input((size,)), "lstm": lstm(rng, size, size), "fc": dense}
     )
     big = jax.tree.map(lambda a: (a / 20).astype("f4"), big)
-    signal = rng.normal(size=(20, size)).astype("f4")
-    expected = np.asarray(predict(big, signal.copy()))
-    buffer, own = aligned(signal[0]), jax.tree.map(aligned, big)
+    xs = rng.normal(size=(20, size)).astype("f4")
+    expected = np.asarray(predict(big, xs.copy()))
+    buffer, own = aligned(xs[0]), jax.tree.map(aligned, big)
     state = jax.tree.map(aligned, big.initial)
     stream = Stream(own, state)
     for leaf in (*jax.tree.leaves(own), *jax.tree.leaves(state)):
         leaf[...] = np.nan
     outputs = []
-    for x_t in signal:
+    for x_t in xs:
         buffer[:] = x_t
         outputs.append(stream.step(buffer))
         buffer[:] = np.nan

@@ -154,7 +154,7 @@ FORGED: dict[str, tuple[Edit, type[JlstmError], str]] = {
                                           node("fc", "lstm"))), DamagedFile, "wire"),
     "layer left out": (in_net(**series(node("in"))), DamagedFile, "graph"),
     "no input": (in_net(**series(node("in"), node("lstm"), node("fc", "lstm"))),
-                 DamagedFile, "fit"),
+                 DamagedFile, "takes one input"),
     "unknown output": (in_net(outputs={"tuple": ["y"]}), DamagedFile, "output"),
     "newer": (in_metadata(format_version="2", structure="{}"), Unsupported, "update"),
     "much newer": (in_metadata(format_version="9" * 5000), Unsupported, "update"),

@@ -293,10 +293,6 @@ def test_one_screen(net, stack, x, truth):
 # --- real networks --------------------------------------------------------------------
 
 
-def variables(path: Any) -> dict[str, Any]:
-    return reference.read(path)
-
-
 @pytest.mark.parametrize(
     ("file", "given", "returned"),
     [
@@ -308,7 +304,7 @@ def variables(path: Any) -> dict[str, Any]:
     ],
 )
 def test_what_matlab_computed(file, given, returned, nets):
-    net, found = matlab.load(nets / file, variable="net"), variables(nets / file)
+    net, found = matlab.load(nets / file, variable="net"), reference.read(nets / file)
     x, y = (np.asarray(found[name], float) for name in (given, returned))
     if file.endswith("/LSTM.mat"):
         y = (y - found["mu"].item()) / found["sig"].item()
@@ -338,24 +334,22 @@ def test_what_matlab_exported_to_onnx(nets, rng):
 def test_labels_of_matlab(nets):
     folder = nets / "compressor"
     net = matlab.load(folder / "TrainedModel.mat", variable="airCompNet")
-    cells = variables(folder / "ValidationFeatures.mat")["validationFeatures"].ravel()
-    names, codes = reference.categories(
-        variables(folder / "ValidationResults.mat")["validationResults"]
-    )
-    xs, labels = [np.asarray(c).T for c in cells], [names[code - 1] for code in codes]
+    cells = reference.read(folder / "ValidationFeatures.mat")["validationFeatures"]
+    stored = reference.read(folder / "ValidationResults.mat")["validationResults"]
+    names, codes = reference.categories(stored)
+    xs = [np.asarray(cell).T for cell in cells.ravel()]
+    labels = np.array(names)[codes - 1]
     found = validate(net, xs, labels)
     assert found.ok and "176 of 176 labels agree, which is weak proof" in found.verdict
     assert found.max_abs is None and found.labels is not None
-    labels[5] = labels[6] = "NRV" if labels[5] != "NRV" else "LIV"
-    found = validate(net, xs, np.array(labels))
-    assert not found.ok and found.labels is not None
-    assert 174 <= found.labels.agree < 176
     json.dumps(found.to_dict(), allow_nan=False)
     # Started from another state most labels stay; the numbers do not.
+    xs, labels = xs[::4], labels[::4]
     scores = [np.asarray(predict(net, x)) for x in xs]
     _, stale = predict(net, xs[0], return_state=True)
-    found = validate(net, xs, list(np.array(names)[codes - 1]), state=stale)
-    assert found.labels is not None and 140 < found.labels.agree < 176
+    found = validate(net, xs, labels, state=stale)
+    assert not found.ok and found.labels is not None
+    assert 0.7 < found.labels.agree / found.labels.total < 1
     assert validate(net, xs, scores).ok
     bad = [s.excess for s in validate(net, xs, scores, state=stale).per_sequence]
     assert np.mean(np.array(bad) > 1) > 0.9

@@ -1,7 +1,7 @@
 """File formats: which one a file is in, how to read it, how to write it.
 
-Every reader returns a `Network` and the golden vectors that the file carries. What a file
-is, is decided by its first bytes, not by its name.
+Every reader returns a `Network` and the golden vectors that the file carries. What a
+file is, is decided by its first bytes, not by its name.
 """
 
 from __future__ import annotations

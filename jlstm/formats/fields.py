@@ -41,6 +41,11 @@ class Fields:
         """All fields, read or not."""
         return list(self._values)
 
+    @property
+    def left(self) -> list[str]:
+        """Fields that were neither taken nor ignored, and are not empty."""
+        return [name for name in self._left if name in self]
+
     def __contains__(self, name: str) -> bool:
         return name in self._values and not _is_empty(self._values[name])
 
@@ -119,9 +124,8 @@ class Fields:
 
     def finish(self) -> None:
         """Refuse what nobody asked for, unless it is empty."""
-        for name in self._left:
-            if not _is_empty(self._values[name]):
-                self.refuse(name, _show(self._values[name]), None, unknown=True)
+        for name in self.left:
+            self.refuse(name, _show(self._values[name]), None, unknown=True)
         self.ignored += list(self._left)
 
     def refuse(

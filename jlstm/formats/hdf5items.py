@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5g, h5l, h5o, h5r, h5s, h5t
+from h5py import h5a, h5d, h5g, h5l, h5o, h5r, h5s, h5t  # pyright: ignore
 
 from .matvalues import MAX_AXES, MAX_FIELDS, Budget, CannotDecode
 

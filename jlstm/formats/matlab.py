@@ -217,10 +217,12 @@ def is_trained(candidate: Candidate) -> bool:
 def _has_weights(values: Any) -> bool:
     if not isinstance(values, dict):
         return False
-    names = ("InputWeights", "Weights", "QueryWeights", "Scale")
-    for name in names:
+    for name in ("InputWeights", "Weights", "QueryWeights", "Scale"):
         value = values.get(name)
-        value = value.get("Value") if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            value = value.get("Value")
+        elif name == "Scale":
+            continue  # of a leaky rectifier, not of a normalisation
         if isinstance(value, np.ndarray) and value.size:
             return True
         if isinstance(value, MatObject) and not value.lost:
@@ -264,24 +266,38 @@ def parse(candidate: Candidate) -> Spec:
     if candidate.kind == "layer array":
         return Spec(_layers(candidate.value, path), None, None)
     values = candidate.value.values
-    outputs = None
     if not isinstance(values, dict):
         raise _unknown_layout(path, values)
-    if candidate.kind == "dlnetwork":
-        outputs = strings(values.get("OutputNames", Cell([], (0, 0)))) or None
-        _refuse_quantised(values, path)
-    fields = Fields(values, path)
-    fields.ignore(*INERT)
-    fields.finish()
+    _refuse_quantised(values, path)
+    outputs = strings(values.get("OutputNames")) or None
+    ignored = _unread(values, path)
     if isinstance(inner := values.get("LayerGraph"), MatObject):
         values = inner.values
+        ignored += _unread(values, f"{path}.LayerGraph")
     if not isinstance(values, dict) or "Layers" not in values:
         raise _unknown_layout(path, values)
     layers = _layers(values["Layers"], f"{path}.Layers")
     wires = _wires(values.get("Connections"), path)
     if wires is None and candidate.kind != "SeriesNetwork" and len(layers) > 1:
         raise _unknown_layout(path, values)
-    return Spec(layers, wires, outputs)
+    return Spec(layers, wires, outputs, tuple(ignored))
+
+
+def _unread(values: Any, path: str) -> list[str]:
+    """Fields that jlstm does not know, refused where they might hold parameters."""
+    if not isinstance(values, dict):
+        return []
+    fields = Fields(values, path)
+    fields.ignore(*INERT)
+    small = [name for name in fields.left if _is_remark(values[name])]
+    fields.ignore(*small)
+    fields.finish()
+    return [f"{path}.{name}" for name in (*small, *fields.ignored)]
+
+
+def _is_remark(value: Any) -> bool:
+    """Text, a switch or a single number: no array of parameters."""
+    return isinstance(value, str) or (isinstance(value, np.ndarray) and value.size == 1)
 
 
 def _layers(value: Any, path: str) -> list[MatObject]:

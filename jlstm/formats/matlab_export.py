@@ -56,6 +56,7 @@ def parts(value: dict[str, Any], path: str) -> dict[str, Any]:
     kind = _field(value, "object_class", str, path)
     entries = _items(_field(value, "layers", object, path))
     layers = [_layer(e, f"{path}.layers{{{k}}}") for k, e in enumerate(entries, 1)]
+    _take_learnables(layers, value.get("learnables"), f"{path}.learnables")
     outputs = _names(value, "output_names", path) if kind in NETWORKS else ()
     return {
         "kind": kind,
@@ -126,6 +127,26 @@ def _layer(entry: Any, path: str) -> MatObject:
         if isinstance(state, np.ndarray) and state.size:
             saved[f"Initial{name}"] = state
     return MatObject(_field(entry, "class", str, path), public | saved)
+
+
+def _take_learnables(layers: list[MatObject], table: Any, path: str) -> None:
+    """A dlnetwork computes with its own list of parameters: put it into the layers."""
+    by_name = {layer.values["Name"]: layer.values for layer in layers}
+    for k, entry in enumerate(_items(table) if table is not None else [], 1):
+        place = f"{path}{{{k}}}"
+        owner = _field(entry, "layer", str, place)
+        parameter = _field(entry, "parameter", str, place)
+        if owner not in by_name:
+            raise Unsupported(
+                "a parameter of a layer inside another one", place=place, found=owner
+            )
+        array = _field(entry, "value", np.ndarray, place)
+        held = by_name[owner].get(parameter)
+        if isinstance(held, dict) and "Value" in held:
+            held["Value"] = array
+        else:
+            # A parameter that no reader asks for is refused there.
+            by_name[owner][parameter] = array
 
 
 # --- golden vectors -------------------------------------------------------------------

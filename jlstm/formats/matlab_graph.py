@@ -34,6 +34,7 @@ class Spec:
     layers: list[MatObject]
     wires: list[tuple[str, str]] | None
     outputs: tuple[str, ...] | None
+    ignored: tuple[str, ...] = ()
 
 
 def assemble(kind: str, path: str, parts: Spec, file: MatFile) -> Network:
@@ -63,7 +64,7 @@ def assemble(kind: str, path: str, parts: Spec, file: MatFile) -> Network:
         variable=path,
         kind=kind,
         details=(("saved", file.created),) if file.created else (),
-        ignored=tuple(assembly.ignored),
+        ignored=(*parts.ignored, *assembly.ignored),
     )
     return assembly.network(outputs, origin, single=kind != "dlnetwork")
 
@@ -180,7 +181,7 @@ class _Assembly:
     def add(self, node: Node, saved: MatObject, is_end: bool) -> None:
         """Read one layer."""
         place = f"{self.path}.Layers('{node.name}')".removeprefix(".")
-        if not isinstance(saved.values, dict):
+        if saved.lost or not isinstance(saved.values, dict):
             reason = getattr(saved.values, "reason", "its data is not in the file")
             raise Unsupported(
                 f"a layer of class {saved.class_name} cannot be decoded",

@@ -42,7 +42,7 @@ def convolve(
     widths = [w.widths(length) for w, length in zip(windows, signal, strict=True)]
     x = pad(x, widths, padding_value)
     y = lax.conv_general_dilated(
-        x.reshape(math.prod(lead), *x.shape[-1 - axes :]),
+        jnp.asarray(x).reshape(math.prod(lead), *x.shape[-1 - axes :]),
         jnp.asarray(weights),
         window_strides=[window.stride for window in windows],
         padding="VALID",

@@ -19,11 +19,11 @@ def _fully_connected(f: Fields, inputs: list[Shape]) -> Built:
     outputs = f.integers("OutputSize")[-1]
     weights, size = parameter.array, f.take("InputSize", default=None)
     images = isinstance(size, np.ndarray) and size.size > 1
-    if weights.ndim > 2 or (images and weights.shape[0] != outputs):
+    spatial = weights.ndim > 2 or (images and weights.shape[0] != outputs)
+    if spatial and weights.size % bias.size == 0:
         # Image networks of early releases keep H x W x C x outputs, and MATLAB drops
         # trailing axes of length one.
-        if weights.size % bias.size == 0:
-            weights = weights.reshape(-1, bias.size, order="F").T.copy()
+        weights = weights.reshape(-1, bias.size, order="F").T.copy()
     if weights.ndim != 2 or weights.shape[0] != outputs or bias.size != outputs:
         f.refuse("Weights", f"{weights.shape}, bias {bias.shape}", f"{outputs} rows")
     factors += parameter.factors(".weights")

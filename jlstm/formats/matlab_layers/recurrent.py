@@ -174,8 +174,8 @@ def _states(
         old = name.replace("Hidden", "Output")
         start = f.take(f"Initial{name}", f"Initial{old}", default=None)
         now = f.take(name, old, default=None)
-        now = now.values if isinstance(now, MatObject) else now
-        now = now.get("Value") if isinstance(now, dict) else now
+        held = now.values if isinstance(now, MatObject) else now
+        now = held["Value"] if isinstance(held, dict) and "Value" in held else now
         initial.append(_state(f, f"Initial{name}", start, width))
         saved.append(_state(f, name, now, width))
         if initial[-1] is not None and initial[-1].ndim > 1:

@@ -38,9 +38,8 @@ READERS: dict[str, Reader] = {}
 
 NEVER_MATTER = (
     "Version", "Name", "Description", "Type", "ChannelDim", "ObservationDim",
-    "VectorFormat", "ConvolutionDimIdx", "PoolingDimIdx", "DistributeOverTime",
-    "CudnnGPUAlgoForward", "NumInputs", "NumOutputs", "InputNames", "OutputNames",
-    "NormalizationDimension",
+    "VectorFormat", "DistributeOverTime", "CudnnGPUAlgoForward", "NumInputs",
+    "NumOutputs", "InputNames", "OutputNames", "NormalizationDimension",
 )  # fmt: skip
 """Fields that are labels, or caches of what follows from the shapes."""
 
@@ -65,6 +64,7 @@ def read(class_name: str, fields: Fields, inputs: list[Shape]) -> Built:
     if class_name not in READERS:
         raise _unknown(class_name, fields)
     fields.ignore(*NEVER_MATTER)
+    fields.ignore(*(name for name in fields.names if name.endswith("DimIdx")))
     built = READERS[class_name](fields, inputs)
     fields.finish()
     return built
