@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from .recurrent import GRUState as GRUState
     from .recurrent import LSTMState as LSTMState
     from .stream import Stream as Stream
-    from .validate import Validation as Validation
-    from .validate import validate as validate
+    from .validation import Validation as Validation
+    from .validation import validate as validate
 
 _HOME = {
     "errors": ("JlstmError", "DamagedFile", "Unsupported", "Ambiguous", "InputError"),
@@ -48,7 +48,7 @@ _HOME = {
     "network": ("Network", "Node", "init_state", "predict", "step"),
     "recurrent": ("LSTM", "GRU", "Bidirectional", "Gate", "LSTMState", "GRUState"),
     "stream": ("Stream",),
-    "validate": ("Validation", "validate"),
+    "validation": ("Validation", "validate"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 _PACKAGES = ("layers",)

@@ -197,8 +197,8 @@ def validate(
     """
     from . import arguments as given
     from . import formats
-    from .validate import self_test
-    from .validate import validate as compare
+    from .validation import self_test
+    from .validation import validate as compare
 
     if (input is None) != (expected is None):
         raise InputError(

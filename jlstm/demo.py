@@ -26,7 +26,7 @@ from .inspection import describe
 from .network import Network, predict
 from .plots import comparison
 from .stream import Stream
-from .validate import self_test
+from .validation import self_test
 
 
 class Section(NamedTuple):

@@ -10,7 +10,7 @@ from . import formats
 from .errors import DamagedFile
 from .inspection import saved_state
 from .network import Network
-from .validate import self_test
+from .validation import self_test
 
 log = logging.getLogger("jlstm")
 

@@ -368,7 +368,8 @@ def _as_input(layer: Any, name: str, x: Any, dtype: np.dtype, whole: bool) -> Ar
             found=f"dtype {x.dtype}",
             expected="real numbers",
         )
-    x = jnp.asarray(x, dtype)
+    # A copy: JAX may otherwise go on reading memory that the caller fills anew.
+    x = jnp.array(x, dtype)
     want: Shape = layer.shape()
     timed = want.time and whole
     tail = (*want.space, want.channels)

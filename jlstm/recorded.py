@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InputError
 from .network import Network
-from .validation import Labels
+from .verdict import Labels
 
 MAX_DECIMALS = 7
 

@@ -181,7 +181,7 @@ class Recurrent(Layer):
         """`W x + b` for one step or all steps: the part that needs no state."""
         if self.input_projector is not None:
             x = kernels.dot(x, self.input_projector)
-        return kernels.dot(x, packed.input_weights.T) + packed.bias
+        return kernels.transform(packed.input_weights, x) + packed.bias
 
     def recur(self, weights: Array, h: Array) -> Array:
         """`R h`, through the output projector where there is one."""

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from . import kernels
 from .errors import InputError
 from .network import Network, Origin, State, init_state, precision, step
 from .pytree import Array, pytree
@@ -201,13 +200,8 @@ class _PackedLayer(Recurrent):
         return self.packed
 
     def project(self, packed: Packed, x: Array) -> Array:
-        """As the layer does, for one step: `W x` and not `x W'`.
-
-        They are equal, but XLA carries out the transposition of `W` at every call.
-        """
-        if self.layer.input_projector is not None:
-            x = kernels.dot(x, self.layer.input_projector)
-        return kernels.dot(packed.input_weights, x) + packed.bias
+        """As the layer does."""
+        return self.layer.project(packed, x)
 
     def cell(self, packed: Packed, z: Array, state: Any) -> tuple[Any, dict]:
         """As the layer does."""

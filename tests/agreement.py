@@ -21,7 +21,7 @@ STEPS = 11
 SINGLE, DOUBLE = 1e-6, 1e-11
 
 
-def both(path: Path, **choice: Any) -> tuple[Network, ReferenceNet]:
+def both(path: Path, **choice: Any) -> tuple[Any, ReferenceNet]:
     return matlab.load(path, **choice), reference.load(path, **choice)
 
 
@@ -57,7 +57,8 @@ def _double(net: Network, xs: dict[str, np.ndarray]) -> Any:
     with jax.enable_x64(True):
         net = net.astype("float64")
         program = jax.jit(predict).lower(net, xs)
-        return program.compile({"xla_backend_optimization_level": 0})(net, xs)
+        options: Any = {"xla_backend_optimization_level": 0}
+        return program.compile(options)(net, xs)
 
 
 def assert_agree(
@@ -85,7 +86,7 @@ def _assert_close(net: Network, y: Any, wanted: tuple, tolerance: float) -> None
 
 def assert_file_agrees(
     path: Path, rng: np.random.Generator, steps: int = STEPS, **settings: Any
-) -> Network:
+) -> Any:
     net, judge = both(path)
     assert list(net.inputs) == judge.inputs
     assert_agree(net, judge, inputs(net, rng, steps), **settings)
@@ -95,7 +96,7 @@ def assert_file_agrees(
 def assert_series_agrees(
     folder: Path, layers: list, rng: np.random.Generator, steps: int = STEPS,
     **settings: Any,
-) -> Network:  # fmt: skip
+) -> Any:  # fmt: skip
     """A SeriesNetwork of these layers; `single=None` leaves single precision out."""
     path = files.write(folder / "net.mat", net=files.series(layers))
     return assert_file_agrees(path, rng, steps, **settings)
@@ -104,7 +105,7 @@ def assert_series_agrees(
 def assert_branches_agree(
     folder: Path, trunk: list, branches: dict[str, Any], rng: np.random.Generator,
     steps: int = STEPS, **settings: Any,
-) -> Network:  # fmt: skip
+) -> Any:  # fmt: skip
     """Layers that all get what the trunk puts out; each is an output of one network.
 
     A branch is a layer of any name; its key is the name it gets.

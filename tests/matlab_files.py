@@ -53,7 +53,7 @@ class Subsystem(MatSubsystem):
         return super().serialize_nested_props(prop_value)
 
 
-def write(path: str | Path, version: str = "v7", **variables: Any) -> Path:
+def write(path: str | Path, version: Any = "v7", /, **variables: Any) -> Path:
     """Write variables to a MAT file and return its path; a dict is a struct."""
     done: dict[int, MatlabOpaque] = {}
     ready = {name: _writeable(value, done) for name, value in variables.items()}
@@ -165,7 +165,7 @@ def lost_gpu_array() -> MatlabOpaque:
     return thing("gpuArray", None)
 
 
-def dl_array(value: np.ndarray) -> MatlabOpaque:
+def dl_array(value: Any) -> MatlabOpaque:
     return thing("dlarray", {"fmt": "CB", "data": value})
 
 

@@ -12,18 +12,11 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "pytree"},
-    {
-        "activations",
-        "kernels",
-        "layers",
-        "recurrent",
-        "network",
-        "inspection",
-        "golden",
-    },
-    {"formats", "recording"},
-    {"validate", "stream", "loading"},
-    {"demo", "plots", "cli", "__init__", "__main__"},
+    {"activations", "kernels", "layers", "recurrent", "network", "inspection"},
+    {"golden", "formats", "recording"},
+    {"rounding", "recorded", "comparison", "verdict", "validation"},
+    {"stream", "loading"},
+    {"demo", "plots", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}
 

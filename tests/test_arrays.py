@@ -59,7 +59,7 @@ def stored(rng):
         "Wf": m.normal(rng, K, H), "bf": m.normal(rng, K, 1),
         "mu": m.normal(rng, C, 1),
     }  # fmt: skip
-    variables = {name: array for name, array in arrays.items() if name[1] != "2"}
+    variables: dict[str, Any] = {n: a for n, a in arrays.items() if n[1] != "2"}
     variables["net"] = {
         key: {g: gate(arrays[f"{key}2"], k) for k, g in enumerate("ifco")}
         for key in ("R", "b")
@@ -80,7 +80,7 @@ def judge_of(arrays) -> reference.ReferenceNet:
             InitialCellState=zero, **fields,
         )  # fmt: skip
 
-    rule = dict(Type="zscore", Mean=arrays["mu"], Std=np.float64([[1.5], [2.0], [0.5]]))
+    rule = dict(Type="zscore", Mean=arrays["mu"], Std=np.array([[1.5], [2.0], [0.5]]))
     every = [
         dict(kind="SequenceInputLayer", InputSize=np.array([C]), Normalization=rule),
         recurrent("LSTMLayer", 1, H),

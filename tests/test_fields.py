@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -139,7 +141,7 @@ def encoded(*words, axes=None):
     )[None]
 
 
-def categorical(names, codes, dtype=np.uint8):
+def categorical(names, codes, dtype: Any = np.uint8):
     return MatObject(
         "categorical",
         {"categoryNames": cell(*names), "codes": np.array(codes, dtype)[:, None]},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import matlab_structs as m
 import pytest
@@ -325,14 +327,22 @@ def test_wires_may_be_a_struct(tmp_path, plain):
     assert same(matlab.load(path), wanted)
 
 
+def with_field(name: str, value: Any) -> dict[str, Any]:
+    return {name: value}
+
+
 @pytest.mark.parametrize("field", ["Learnables", "State", "SomethingNew"])
 def test_unknown_parts_of_a_network(tmp_path, rng, field):
     """What might hold parameters must not go unnoticed; what cannot is listed."""
     layers = trained(rng)
     for remark in (EMPTY, "text", number(1), flag(True)):
-        path = write(tmp_path / "x.mat", net=dlnetwork(layers, **{field: remark}))
+        path = write(
+            tmp_path / "x.mat", net=dlnetwork(layers, **with_field(field, remark))
+        )
         assert f"net.{field}" in matlab.load(path).origin.ignored
-    path = write(tmp_path / "x.mat", net=dlnetwork(layers, **{field: number(1, 2)}))
+    path = write(
+        tmp_path / "x.mat", net=dlnetwork(layers, **with_field(field, number(1, 2)))
+    )
     with pytest.raises(Unsupported, match="unknown property") as caught:
         matlab.load(path)
     assert caught.value.place == f"net.{field}"

@@ -176,7 +176,7 @@ def twins(tmp_path, rng):
 
 def test_an_export_is_the_network_that_was_saved(tmp_path, twins):
     saved, _, struct, _ = twins
-    net = matlab.load(save(tmp_path / "export.mat", struct))
+    net: Any = matlab.load(save(tmp_path / "export.mat", struct))
     assert net.graph == saved.graph and net.classes == saved.classes == ("up", "down")
     assert net.factors == saved.factors and len(net.factors) == 3
     pairs = zip(jax.tree.leaves(net), jax.tree.leaves(saved), strict=True)
@@ -278,8 +278,9 @@ def test_the_parameters_of_a_dlnetwork_are_those_in_its_list(tmp_path, rng):
     rows = ("fc", "Weights", weights), ("fc", "Bias", bias)
     path = tmp_path / "export.mat"
     net, _ = formats.read(save(path, struct | {"learnables": learnables(*rows)}))
-    assert np.array_equal(net.layers["fc"].weights, weights)
-    assert np.array_equal(net.layers["fc"].bias, bias[:, 0])
+    layer: Any = net.layers["fc"]
+    assert np.array_equal(layer.weights, weights)
+    assert np.array_equal(layer.bias, bias[:, 0])
     for row, error in (
         (("fc", "Mask", weights), "unknown property"),
         (("sub/fc", "Weights", weights), "inside another one"),
@@ -405,7 +406,8 @@ def test_weights_through_octave_keep_their_bits(exports):  # noqa: F811
     for given in layers:
         properties = given["properties"]
         if "InputWeights" in properties:
-            found = formats.matlab_arrays(net.layers[properties["Name"]])
+            layer: Any = net.layers[properties["Name"]]
+            found = formats.matlab_arrays(layer)
             for name, array in found.items():
                 assert array.tobytes() == properties[name].tobytes()
 

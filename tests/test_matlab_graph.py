@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import matlab_structs as m
 import numpy as np
@@ -56,7 +58,7 @@ def in_double(rng, layers):
 def test_precision_of_weights_in_double(tmp_path, rng, container):
     layers = in_double(rng, stack(rng, m.lstm(rng, "lstm", C, H)))
     path = write(tmp_path / "net.mat", net=container(layers))
-    net = matlab.load(path)
+    net: Any = matlab.load(path)
     if container is dlnetwork:
         _, judge = both(path)
         assert net.dtype == np.float64 and net.origin.notices == ()
@@ -70,14 +72,14 @@ def test_precision_of_weights_in_double(tmp_path, rng, container):
 def test_a_dlnetwork_of_both_precisions_computes_in_single(tmp_path, rng):
     layers = stack(rng, m.lstm(rng, "lstm", C, H), m.dense(rng, "fc", H, K))
     in_double(rng, layers[:2])
-    net = matlab.load(write(tmp_path / "net.mat", net=dlnetwork(layers)))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=dlnetwork(layers)))
     assert net.dtype == np.float32
 
 
 def test_weights_in_double_that_are_single_numbers_need_no_word(tmp_path, rng):
     layers = stack(rng, m.lstm(rng, "lstm", C, H))
     replace_arrays(layers, lambda a: a.astype(float))
-    net = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
     assert net.dtype == np.float32 and net.origin.notices == ()
 
 
@@ -86,7 +88,7 @@ def test_statistics_in_double_do_not_decide(tmp_path, rng):
     layers = [
         m.sequence_input("in", C, normalization=case), m.dense(rng, "fc", C, K)
     ]  # fmt: skip
-    net = matlab.load(write(tmp_path / "net.mat", net=dlnetwork(layers)))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=dlnetwork(layers)))
     assert net.dtype == np.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(net)} == {np.dtype("float32")}
 
@@ -137,7 +139,7 @@ def test_states_of_the_first_version_are_objects(tmp_path, rng):
     h, c = state_of(rng, H), state_of(rng, H)
     struct["OutputState"].properties["Value"] = h
     struct["CellState"].properties["Value"] = c
-    net = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
     assert np.array_equal(net.saved["lstm"].h, h[:, 0])
     assert np.array_equal(net.saved["lstm"].c, c[:, 0])
     assert not np.any(net.initial["lstm"].h)
@@ -156,7 +158,7 @@ def test_a_state_that_equals_the_initial_one_needs_no_word(tmp_path, rng):
 
 def test_the_state_of_several_sequences_is_left_out(tmp_path, rng):
     layer = with_states(rng, m.lstm(rng, "lstm", C, H), current=6)
-    net = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
     assert net.saved is None
     (notice,) = net.origin.notices
     assert notice.startswith("lstm: its saved state belongs to 6 sequences")
@@ -166,7 +168,9 @@ def test_states_may_be_bare_arrays(tmp_path, rng):
     for wrap in (dl_array, gpu_array, lambda array: array):
         column = state_of(rng, H)
         layer = m.gru(rng, "gru", C, H, HiddenState=wrap(column))
-        net = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
+        net: Any = matlab.load(
+            write(tmp_path / "net.mat", net=series(stack(rng, layer)))
+        )
         assert np.array_equal(net.saved["gru"].h, column[:, 0])
 
 
@@ -175,7 +179,7 @@ def test_the_same_state_for_several_sequences_is_one(tmp_path, rng):
     state = struct_of(layer)["HiddenState"]
     column = state["Value"]
     state["Value"] = np.repeat(column, 6, axis=1)
-    net = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
     assert np.array_equal(net.saved["gru"].h, column[:, 0])
 
 
@@ -256,7 +260,7 @@ def test_names_that_jlstm_gives_are_free(tmp_path, rng):
 def test_what_was_ignored_is_listed(tmp_path, rng):
     layer = m.layer("ReLULayer", "relu", Comment="", Later=EMPTY, More=string(""))
     layer.properties["any"]["More"] = np.empty((0, 0), object)
-    net = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
     for name in ("Comment", "Later", "More"):
         assert f"net.Layers('relu').{name}" in net.origin.ignored
     layer.properties["any"]["Flag"] = flag(True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import matlab_structs as m
 import numpy as np
@@ -101,7 +103,7 @@ def test_weights_keep_their_bits(tmp_path, rng):
         return array
 
     replace_arrays(layers, spoil)
-    net = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
     for layer in layers[1:-1]:
         struct = struct_of(layer)
         found = matlab_arrays(net.layers[struct["Name"]])
@@ -127,9 +129,9 @@ def test_factors_of_gates(tmp_path, rng):
     lstm["Bias"]["L2Factor"] = number(0.5)
     lstm["RecurrentWeights"]["L2Factor"] = np.repeat([4.0, 1, 1, 7], H)[:, None]
     both_ways["Bias"]["LearnRateFactor"] = number(*[1] * 5, 6, 1, 8)
-    gru["RecurrentWeights"]["LearnRateFactor"] = np.float32([[0, 1, 2]])
+    gru["RecurrentWeights"]["LearnRateFactor"] = np.array([[0, 1, 2]], np.float32)
     dense["Weights"] |= {"LearnRateFactor": number(0), "L2Factor": number(0)}
-    net = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
     assert set(net.factors) == {
         Factors(".layers['lstm'].f.input_weights", 2, 1),
         Factors(".layers['lstm'].g.input_weights", 3, 1),
@@ -164,7 +166,7 @@ def test_paths_of_factors_lead_to_arrays(tmp_path, rng):
         for value in struct_of(layer).values():
             if isinstance(value, dict) and "L2Factor" in value:
                 value["LearnRateFactor"] = number(3)
-    net = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(layers)))
     paths = {
         jax.tree_util.keystr(path)
         for path, _ in jax.tree_util.tree_leaves_with_path(net)
@@ -182,5 +184,5 @@ def test_factors_of_custom_layers_are_kept_in_one_struct(tmp_path, rng):
     layer = m.custom("PReLULayer", "prelu", Alpha=m.normal(rng, C, 1))
     layer.properties[f"{mixin}.LearnRateFactor"] = {"Alpha": number(4)}
     layer.properties[f"{mixin}.L2Factor"] = {"Alpha": number(0)}
-    net = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
+    net: Any = matlab.load(write(tmp_path / "net.mat", net=series(stack(rng, layer))))
     assert net.factors == (Factors(".layers['prelu'].alpha", 4, 0),)

@@ -13,7 +13,7 @@ from jlstm import layers as L
 from jlstm.errors import InputError
 from jlstm.network import Network, predict
 from jlstm.recorded import cases, decimals, fit, judge_labels
-from jlstm.validate import validate
+from jlstm.validation import validate
 
 CLASSES = ("bearing", "healthy", "3")
 

@@ -26,6 +26,15 @@ def dot(a: Array, b: Array) -> Array:
     return jax.numpy.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
+def transform(weights: Array, x: Array) -> Array:
+    """`W x` for one vector `(K,)`, or for each row of `(time, K)`.
+
+    A vector is multiplied from the right: XLA on the CPU would otherwise transpose the
+    weights anew at every step.
+    """
+    return dot(weights, x) if x.ndim == 1 else dot(x, weights.T)
+
+
 def unroll(
     layer: Any, state: Any, x: Array, *, reverse: bool = False
 ) -> tuple[Any, dict[str, Array]]:

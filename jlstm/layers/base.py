@@ -18,7 +18,7 @@ class Layer:
     a single step alike, because it only looks at the trailing axes.
     """
 
-    needs_whole_sequence: ClassVar[bool] | bool = False
+    needs_whole_sequence: bool = False
     """True where one step cannot be computed alone; `step` refuses such networks."""
 
     statistics: ClassVar[tuple[str, ...]] = ()

@@ -80,7 +80,7 @@ class FullyConnected(Layer):
         (x,) = inputs
         if self.flatten:
             x = flatten(x, self.flatten)
-        return kernels.dot(x, self.weights.T) + self.bias
+        return kernels.transform(self.weights, x) + self.bias
 
     def shape(self, *inputs: Shape) -> Shape:
         """`(time?, O)`; raises InputError unless K values come in."""

@@ -48,7 +48,7 @@ def learnable(
     value: Any, version: int = 2, rate: Any = 1.0, decay: Any = 1.0
 ) -> dict[str, Any]:
     """A learnable parameter; version 1 is that of R2018, without an initializer."""
-    struct = {"Version": number(version)} if version > 1 else {}
+    struct: dict[str, Any] = {"Version": number(version)} if version > 1 else {}
     struct |= {
         "Value": value,
         "LearnRateFactor": np.atleast_2d(np.asarray(rate, float)),

@@ -57,7 +57,7 @@ def normalization(
     rng: Rng, kind: str, name: str, channels: int, **fields: Any
 ) -> MatlabOpaque:
     """A layer, group or instance normalisation."""
-    struct = {"Epsilon": number(2e-3), "NumChannels": number(channels)}
+    struct: dict[str, Any] = {"Epsilon": number(2e-3), "NumChannels": number(channels)}
     struct |= affine(rng, (channels, 1))
     return layer(f"{kind}NormalizationLayer", name, **struct | fields)
 

@@ -21,7 +21,7 @@ from jlstm.errors import InputError
 from jlstm.formats import matlab, native
 from jlstm.golden import Golden
 from jlstm.network import Network, Node, predict
-from jlstm.validate import self_test, validate
+from jlstm.validation import self_test, validate
 
 STEPS = 60
 
