@@ -115,7 +115,9 @@ def _lines(v: Validation) -> list[str]:
         if v.max_abs_double is not None:
             lines.append(f"  computed in double   {v.max_abs_double:.2e}")
         if v.growth is not None:
-            lines.append(f"  in the last quarter  {v.growth:.2g} times the first")
+            lines.append(
+                f"  error over time      last quarter {v.growth:.2g} times the first"
+            )
     lines += _table("layer", v.per_layer)
     lines += _table("output", v.per_output if len(v.per_output) > 1 else ())
     return lines + _sequences(v.per_sequence)
@@ -127,11 +129,11 @@ def _table(title: str, rows: tuple[Difference, ...]) -> list[str]:
     kept = sorted(rows, key=lambda d: -d.excess)[:ROWS]
     shown = [row for row in rows if row in kept]
     width = max(len(title), *(len(row.name) for row in shown))
-    lines = [f"  {title:<{width}}  max abs   accepted  first bad step"]
+    lines = [f"  {title:<{width}}  max abs   of tolerance  first bad step"]
     for row in shown:
         step = "-" if row.first_bad_step is None else row.first_bad_step + 1
         lines.append(
-            f"  {row.name:<{width}}  {row.max_abs:.2e}  {row.tolerance:.2e}  {step}"
+            f"  {row.name:<{width}}  {row.max_abs:.2e}  {row.excess:<12.2g}  {step}"
         )
     if len(rows) > len(shown):
         lines.append(f"  and {len(rows) - len(shown)} that differ less")
