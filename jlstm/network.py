@@ -18,26 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .errors import InputError, JlstmError
+from .graph import PORTS, Node, in_topological_order
 from .layers.base import Layer
 from .pytree import Array, Shape, pytree, static
 from .recurrent import Recurrent
 
 State = dict[str, Any]
 """The state of every recurrent layer by name."""
-
-PORTS = ("hidden", "cell")
-
-
-class Node(NamedTuple):
-    """A layer's place in the graph.
-
-    `inputs` are references: "layer", or "layer/hidden" and "layer/cell" for the final
-    state of a recurrent layer. An input layer has none. A recurrent layer with three
-    inputs (two for a GRU) starts from the state that the others bring.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
 
 
 class Origin(NamedTuple):
@@ -111,7 +98,7 @@ class Network:
         if graph is None:
             names = list(layers)
             graph = [Node(n, (names[k - 1],) if k else ()) for k, n in enumerate(names)]
-        graph = _in_topological_order(graph, layers)
+        graph = in_topological_order(graph, layers)
         if outputs is None:
             used = {ref.split("/")[0] for node in graph for ref in node.inputs}
             outputs = [node.name for node in graph if node.name not in used]
@@ -396,43 +383,6 @@ def _as_input(layer: Any, name: str, x: Any, dtype: np.dtype, whole: bool) -> Ar
             expected=f"at least {max(1, getattr(layer, 'min_length', 1))}",
         )
     return x
-
-
-def _in_topological_order(
-    graph: Sequence[Node], layers: Mapping[str, Layer]
-) -> list[Node]:
-    names = [node.name for node in graph]
-    if sorted(names) != sorted(layers):
-        raise InputError(
-            "the graph and the layers differ", found=names, expected=list(layers)
-        )
-    for node in graph:
-        for ref in node.inputs:
-            source, _, port = ref.partition("/")
-            ports = getattr(layers.get(source), "ports", ())
-            if source not in layers or (port and port not in ports):
-                raise InputError(
-                    "a wire starts at something that is not there",
-                    place=f"layer '{node.name}'",
-                    found=ref,
-                    expected=f"one of {', '.join(layers)}",
-                )
-    done: set[str] = set()
-    ordered: list[Node] = []
-    waiting = list(graph)
-    while waiting:
-        # The first that is ready, so that a graph already in order stays as it is.
-        ready = next(
-            (n for n in waiting if all(r.split("/")[0] in done for r in n.inputs)), None
-        )
-        if ready is None:
-            raise InputError(
-                "the layers form a cycle", found=[node.name for node in waiting]
-            )
-        waiting.remove(ready)
-        ordered.append(ready)
-        done.add(ready.name)
-    return ordered
 
 
 def _checked_state(state: State, model: State, *, whole: bool) -> State:

@@ -19,12 +19,36 @@ import numpy as np
 from . import kernels
 from .activations import activation
 from .errors import InputError
-from .layers.base import Layer, only, require, require_choice
-from .pytree import Array, Shape, pytree, static
+from .gates import (
+    GATE_ACTIVATIONS,
+    OUTPUT_MODES,
+    STATE_ACTIVATIONS,
+    Gate,
+    Packed,
+    Peephole,
+    Recurrent,
+    require_shape,
+)
+from .layers.base import require, require_choice
+from .pytree import Array, pytree, static
 
-STATE_ACTIVATIONS = ("tanh", "softsign", "relu")
-GATE_ACTIVATIONS = ("sigmoid", "hard-sigmoid")
-OUTPUT_MODES = ("sequence", "last")
+__all__ = [
+    "GATE_ACTIVATIONS",
+    "GRU",
+    "LSTM",
+    "OUTPUT_MODES",
+    "RESET_MODES",
+    "STATE_ACTIVATIONS",
+    "Bidirectional",
+    "BidirectionalState",
+    "GRUState",
+    "Gate",
+    "LSTMState",
+    "Packed",
+    "Peephole",
+    "Recurrent",
+]
+
 RESET_MODES = (
     "after-multiplication",
     "before-multiplication",
@@ -50,169 +74,6 @@ class BidirectionalState(NamedTuple):
 
     forward: Any
     backward: Any
-
-
-@pytree
-class Gate:
-    """The parameters of one gate: `input_weights x + recurrent_weights h + bias`.
-
-    Shapes: `input_weights (H, C)`, `recurrent_weights (H, H)`, `bias (H,)`. In a
-    projected layer the second axes are the widths of the projections. A
-    `recurrent_bias (H,)` exists only in a GRU that resets after a biased product.
-    """
-
-    input_weights: Array
-    recurrent_weights: Array
-    bias: Array
-    recurrent_bias: Array | None = None
-
-
-@pytree
-class Peephole:
-    """Weights `(H,)` by which the gates see the cell: `i`, `f` the old, `o` the new."""
-
-    i: Array
-    f: Array
-    o: Array
-
-
-class Packed(NamedTuple):
-    """Gate-split parameters laid side by side, for the length of one call."""
-
-    input_weights: Array
-    recurrent_weights: Array
-    bias: Array
-    recurrent_bias: Array | None
-
-
-class Recurrent(Layer):
-    """A layer with a state: what `Network` and the engine ask of it."""
-
-    gates: tuple[str, ...]
-    signals: tuple[str, ...]
-    ports: tuple[str, ...]
-    """Names under which wires carry the parts of the state."""
-    output_mode: str
-    input_projector: Array | None
-    output_projector: Array | None
-
-    @property
-    def hidden_size(self) -> int:
-        """H, the number of hidden units."""
-        return getattr(self, self.gates[0]).bias.shape[-1]
-
-    @property
-    def input_size(self) -> int:
-        """C, the number of input features."""
-        if self.input_projector is not None:
-            return self.input_projector.shape[-2]
-        return getattr(self, self.gates[0]).input_weights.shape[-1]
-
-    @property
-    def output_size(self) -> int:
-        """Width of the output."""
-        return self.hidden_size
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Precision of the parameters, and so of the computation."""
-        return np.dtype(getattr(self, self.gates[0]).bias.dtype)
-
-    def shape(self, *inputs: Shape) -> Shape:
-        """Shape of the output for one input `(time?, C)`.
-
-        Raises:
-            InputError: the input does not fit, or the parameters contradict each other.
-        """
-        self.check()
-        x = only(inputs)
-        if x.space:
-            raise InputError(
-                "a recurrent layer takes vectors, not images",
-                found=x,
-                expected=f"(time, {self.input_size})",
-                do="put a flatten layer before it",
-            )
-        if x.channels != self.input_size:
-            raise InputError(
-                "input width differs from the input weights",
-                found=x,
-                expected=f"(time, {self.input_size})",
-            )
-        return Shape(x.time and self.output_mode == "sequence", (), self.output_size)
-
-    def check(self) -> None:
-        """Refuse parameters and settings that contradict each other."""
-        layer: Any = self
-        require_choice("output mode", layer.output_mode, OUTPUT_MODES)
-        require_choice("state activation", layer.state_activation, STATE_ACTIVATIONS)
-        require_choice("gate activation", layer.gate_activation, GATE_ACTIVATIONS)
-        hidden, features, width = self.hidden_size, self.input_size, self.hidden_size
-        if self.input_projector is not None:
-            features = self.input_projector.shape[-1]
-        if self.output_projector is not None:
-            width = self.output_projector.shape[-1]
-            _require_shape("output_projector", self.output_projector, (hidden, width))
-        biased = getattr(self, "reset_mode", None) == RESET_MODES[2]
-        for name in self.gates:
-            gate: Gate = getattr(self, name)
-            for field, array, shape in (
-                ("input_weights", gate.input_weights, (hidden, features)),
-                ("recurrent_weights", gate.recurrent_weights, (hidden, width)),
-                ("bias", gate.bias, (hidden,)),
-                ("recurrent_bias", gate.recurrent_bias, (hidden,) if biased else None),
-            ):
-                _require_shape(f"{name}.{field}", array, shape)
-
-    def pack(self) -> Packed:
-        """Lay the gates side by side, in the order of `gates`."""
-        gates = [getattr(self, name) for name in self.gates]
-        recurrent_bias = None
-        if gates[0].recurrent_bias is not None:
-            recurrent_bias = jnp.concatenate([gate.recurrent_bias for gate in gates])
-        return Packed(
-            jnp.concatenate([gate.input_weights for gate in gates]),
-            jnp.concatenate([gate.recurrent_weights for gate in gates]),
-            jnp.concatenate([gate.bias for gate in gates]),
-            recurrent_bias,
-        )
-
-    def project(self, packed: Packed, x: Array) -> Array:
-        """`W x + b` for one step or all steps: the part that needs no state."""
-        if self.input_projector is not None:
-            x = kernels.dot(x, self.input_projector)
-        return kernels.transform(packed.input_weights, x) + packed.bias
-
-    def recur(self, weights: Array, h: Array) -> Array:
-        """`R h`, through the output projector where there is one."""
-        if self.output_projector is not None:
-            h = kernels.dot(h, self.output_projector)
-        return kernels.dot(weights, h)
-
-    def cell(self, packed: Packed, z: Array, state: Any) -> tuple[Any, dict]:
-        """One step from the projected input `z`: the new state and all signals."""
-        raise NotImplementedError
-
-    def init_state(self) -> Any:
-        """The zero state."""
-        raise NotImplementedError
-
-    def run(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:
-        """Run over a whole sequence `(time, C)`.
-
-        Returns:
-            the final state, the output (`(time, H)`, or `(H,)` in output mode
-            "last"), and the signals of every step by name.
-        """
-        state, signals = kernels.unroll(self, state, x)
-        h = signals["h"]
-        return state, h if self.output_mode == "sequence" else h[-1], signals
-
-    def step(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:
-        """Run one time step, `x (C,)`; the output is `(H,)` in every output mode."""
-        packed = self.pack()
-        state, signals = self.cell(packed, self.project(packed, x), state)
-        return state, signals["h"], signals
 
 
 @pytree
@@ -253,7 +114,7 @@ class LSTM(Recurrent):
         super().check()
         for name in ("i", "f", "o") if self.peephole is not None else ():
             weights = getattr(self.peephole, name)
-            _require_shape(f"peephole.{name}", weights, (self.hidden_size,))
+            require_shape(f"peephole.{name}", weights, (self.hidden_size,))
 
     def cell(
         self, packed: Packed, z: Array, state: LSTMState
@@ -314,6 +175,11 @@ class GRU(Recurrent):
     gates = ("r", "z", "n")
     signals = ("r", "z", "n", "h")
     ports = ("hidden",)
+
+    @property
+    def biased_recurrence(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Only in the third form."""
+        return self.reset_mode == RESET_MODES[2]
 
     def check(self) -> None:
         """Refuse parameters and settings that contradict each other."""
@@ -432,18 +298,6 @@ class Bidirectional(Recurrent):
     def describe(self) -> str:
         """One phrase for the table of layers."""
         return _describe(self.forward, "both directions", self.output_mode)
-
-
-def _require_shape(
-    name: str, array: Array | None, shape: tuple[int, ...] | None
-) -> None:
-    found = None if array is None else tuple(array.shape)
-    require(
-        found == shape,
-        f"{name} contradicts the rest of the layer",
-        found="none" if found is None else f"shape {found}",
-        expected="none" if shape is None else f"shape {shape}",
-    )
 
 
 def _describe(layer: LSTM | GRU, extra: str, mode: str | None = None) -> str:

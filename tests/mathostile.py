@@ -130,7 +130,8 @@ v5("no tables", "the file has no tables", thing([1]))
 with_objects(
     "more objects than numbers", "objects in 4 numbers", raw([2, MANY, MANY, 1, 1])
 )
-with_objects("more axes than numbers", "objects in 4 numbers", raw([2**31, 1, 1, 1, 1]))
+with_objects("more axes than numbers", "2147483648 axes", raw([2**31, 1, 1, 1, 1]))
+with_objects("axes without end", "600000 axes", raw([600_000, *[MANY] * 600_000, 1]))
 with_objects("a class outside", "class 99 of 1", thing([1], class_id=99))
 with_objects("a name before the first", "name -1 of 2", classes=((-1, -1),))
 with_objects(

@@ -30,6 +30,7 @@ with warnings.catch_warnings():
         MatlabOpaque,
         MatlabOpaqueArray,
         MatlabOpaqueProperty,
+        OpaqueType,
     )
     from matio.v5.matreader5 import MatFile5Reader
     from matio.v7.matwriter7 import MatWrite7
@@ -42,7 +43,7 @@ def read(path: Path) -> dict[str, Any]:
     """All variables, objects with the classes they are of."""
     load = MatSubsystem.load_mcos_object
 
-    def load_with_classes(self, metadata, type_system="MCOS"):
+    def load_with_classes(self, metadata, type_system=OpaqueType.MCOS):
         found = load(self, metadata, type_system)
         numbers = np.atleast_2d(metadata)
         for number in numbers[2 + int(numbers[1, 0]) : -1, 0]:
@@ -64,10 +65,10 @@ def save(path: Path, values: dict[str, Any], version: str) -> Path:
     """Write variables as "v7" or "v7.3"."""
     serialize = MatSubsystem.serialize_nested_props
 
-    def serialize_arrays_too(self, value):
-        if isinstance(value, MatlabOpaqueArray):
-            return self.set_object_metadata(value)
-        return serialize(self, value)
+    def serialize_arrays_too(self, prop_value):
+        if isinstance(prop_value, MatlabOpaqueArray):
+            return self.set_object_metadata(prop_value)
+        return serialize(self, prop_value)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -148,8 +149,9 @@ def agrees(ours: Any, theirs: Any, met: set | None = None) -> bool:
     if isinstance(theirs, EmptyMatStruct):
         return ours == {} or (isinstance(ours, Cell) and not ours)
     if isinstance(theirs, MatlabObject):
-        same_class = isinstance(ours, MatObject) and ours.class_name == theirs.classname
-        return same_class and _fields_agree(ours.values, theirs.ravel()[0], met)
+        if not isinstance(ours, MatObject) or ours.class_name != theirs.classname:
+            return False
+        return _fields_agree(ours.values, theirs.ravel()[0], met)
     return _array_agrees(ours, np.asarray(theirs), theirs, met)
 
 

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "pytree"},
-    {"activations", "kernels", "layers", "recurrent", "network", "inspection"},
+    {"activations", "kernels", "layers", "gates", "recurrent"},
+    {"graph", "network", "inspection"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"},
     {"stream", "loading"},

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from matdamage import cuts, fingerprint, flips, in_another_process, outcomes
 
+from jlstm import formats
 from jlstm.errors import Ambiguous, DamagedFile, JlstmError, Unsupported
 from jlstm.formats import matlab
 from jlstm.formats.matfile import MatFile
@@ -218,8 +219,9 @@ def test_what_cannot_be_opened(tmp_path):
     with pytest.raises(DamagedFile, match="not a file"):
         MatFile(tmp_path)
     os.mkfifo(tmp_path / "pipe.mat")
-    with pytest.raises(DamagedFile, match="not a file"):
-        MatFile(tmp_path / "pipe.mat")
+    for read in (MatFile, formats.read):
+        with pytest.raises(DamagedFile, match="not a file"):
+            read(tmp_path / "pipe.mat")
     if os.geteuid():  # root may read everything
         path = mb.write(tmp_path / "a.mat")
         path.chmod(0)
@@ -233,6 +235,22 @@ def test_a_file_that_shrinks_after_it_was_opened(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DamagedFile, match="x: the file ends too early"):
         file["x"]
+
+
+def test_asking_again_says_the_same(tmp_path):
+    # Once for damaged tables, once for a damaged value inside an object.
+    things = [mb.opaque("Thing", mb.refer([1]), name) for name in ("x", "y")]
+    one, broken = mb.numbers(1.0), mb.array(mb.CELL, (1, 1))
+    for objects in (
+        mb.tables(offsets=[0] * 8),
+        mb.tables(values=(mb.cell(one, broken),)),
+    ):
+        file = MatFile(mb.write(tmp_path / "a.mat", *things, objects=objects))
+        for name in ("x", "y", "x"):
+            with pytest.raises(
+                DamagedFile, match=rf"a\.mat: {name}: [a-z ']+ damaged\n"
+            ):
+                file[name]
 
 
 def test_an_error_says_where_what_and_why(nets, tmp_path):

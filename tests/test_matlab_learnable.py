@@ -86,6 +86,39 @@ def test_learnable_parameters_as_objects(tmp_path, rng):
         assert np.array_equal(x, y)
 
 
+def flat(layer):
+    """The same layer as one without `saveobj`: properties one by one, arrays bare."""
+    properties = {}
+    for name, value in struct_of(layer).items():
+        held = value.get("Value") if isinstance(value, dict) else None
+        properties[name] = value if held is None else held
+    properties.pop("Name")
+    return m.custom(layer.classname, struct_of(layer)["Name"], **properties)
+
+
+def test_layers_without_a_struct(tmp_path, rng):
+    """Which layers are custom layers inside is known for few of them."""
+    layers = [
+        m.sequence_input("in", C),
+        m.lstm(rng, "lstm", C, H),
+        m.projected(rng, "LSTMProjectedLayer", "small", H, 6, (2, 3)),
+        m.projected(rng, "GRUProjectedLayer", "smaller", 6, H, (2, 3)),
+        m.convolution1(rng, "conv", 3, H, 4),
+        m.batch_normalization(rng, "batch", 4),
+        m.normalization(rng, "Layer", "norm", 4, OperationDimension="auto"),
+        m.normalization(rng, "Group", "group", 4, NumGroups=number(2)),
+        m.self_attention(rng, "attention", 4, 2, 4, 4, 4),
+        m.dense(rng, "fc", 4, K),
+    ]
+    nets = [
+        matlab.load(write(tmp_path / "net.mat", net=dlnetwork(given)))
+        for given in (layers, [flat(layer) for layer in layers])
+    ]
+    assert nets[0].graph == nets[1].graph
+    for a, b in zip(*(jax.tree.leaves(net) for net in nets), strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_weights_keep_their_bits(tmp_path, rng):
     """Denormals, signed zeros and the split into gates: nothing is computed."""
     layers = stack(
@@ -177,6 +210,17 @@ def test_paths_of_factors_lead_to_arrays(tmp_path, rng):
     learnable = {path for path in paths if path.startswith(".layers")}
     assert found == learnable - statistics
     assert {factor.learn_rate for factor in net.factors} == {3.0}
+
+
+def test_paths_of_layers_with_quotes(tmp_path, rng):
+    layer = m.dense(rng, "it's", C, K)
+    struct_of(layer)["Bias"]["LearnRateFactor"] = number(0)
+    net: Any = matlab.load(write(tmp_path / "n.mat", net=series(stack(rng, layer))))
+    paths = {
+        jax.tree_util.keystr(path)
+        for path, _ in jax.tree_util.tree_leaves_with_path(net)
+    }
+    assert {factor.path for factor in net.factors} < paths
 
 
 def test_factors_of_custom_layers_are_kept_in_one_struct(tmp_path, rng):

@@ -65,6 +65,15 @@ def test_ends_without_classes(tmp_path, rng, end):
     assert getattr(net.layers["out"], "responses", ()) in ((), NAMES)
 
 
+def test_classes_that_cannot_be_decoded_cost_the_names_only(tmp_path, rng):
+    end = m.classification("out", NAMES)
+    end.properties["any"]["Categories"].properties["codes"] = number(1, 2, 9)
+    layers = classifier(rng, end)
+    net = assert_file_agrees(write(tmp_path / "net.mat", net=series(layers)), rng)
+    assert net.classes == ()
+    assert net.origin.notices == ("out: its classes cannot be decoded",)
+
+
 def test_focal_loss(tmp_path, rng):
     end = m.layer(
         "FocalLossLayer",

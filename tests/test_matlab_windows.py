@@ -21,6 +21,7 @@ def assert_agree(tmp_path, rng, layers, space=(), channels=C, **settings):
         m.sequence_input("in", *space, channels),
         m.batch_normalization(rng, "batch", channels, 3, len(space)),
     ]
+    settings = {"single": None} | settings  # see test_matlab_nets.py for that
     return assert_branches_agree(tmp_path, trunk, layers, rng, T, **settings)
 
 

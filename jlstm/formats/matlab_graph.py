@@ -281,7 +281,7 @@ class _Assembly:
             initial=initial,
             saved=saved,
             factors=[
-                Factors(f".layers['{name}']{path}", rate, decay)
+                Factors(f".layers[{name!r}]{path}", rate, decay)
                 for name, built in self.built.items()
                 for path, rate, decay in built.factors
             ],

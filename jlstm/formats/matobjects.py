@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -20,7 +21,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import DamagedFile
-from .matvalues import Budget, CannotDecode, Cell, MatObject, Undecodable
+from .matvalues import (
+    MAX_AXES,
+    Budget,
+    CannotDecode,
+    Cell,
+    MatObject,
+    Undecodable,
+)
 
 MARK = 0xDD000000
 ENUMERATION = "EnumerationInstanceTag"
@@ -28,7 +36,7 @@ TRAILING_CELLS = {2: 1, 3: 2, 4: 3}
 """By version: how many elements follow the properties; the last holds defaults."""
 NAME, VALUE, NUMBER = 0, 1, 2
 """What the third number of a property says: a name, a place in the cells, itself."""
-MAX_TABLE_BYTES = 1 << 25
+MAX_TABLE_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,8 @@ class TablesOnce:
                 self._error = error
             self._make = None
         if self._error is not None:
-            raise self._error
+            # A copy, since whoever catches it adds the place to it.
+            raise copy(self._error)
         return self._made
 
 
@@ -111,7 +120,9 @@ class ObjectTables:
         head = cells.decode(0, 0) if cells.count else None
         if not isinstance(head, np.ndarray) or head.dtype != np.uint8:
             self._fail("no list of objects")
-        if not 40 <= head.size <= MAX_TABLE_BYTES:
+        if head.size > MAX_TABLE_BYTES:
+            raise CannotDecode(f"a list of objects of {head.size} bytes")
+        if head.size < 40:
             self._fail(f"a list of objects of {head.size} bytes")
         self._read_head(head.tobytes(order="F"), order + "i4")
 
@@ -134,10 +145,10 @@ class ObjectTables:
         ]
         self._classes = region[0][: region[0].size // 4 * 4].reshape(-1, 4)
         self._rows = region[2][: region[2].size // 6 * 6].reshape(-1, 6)
-        self._saved = self._properties(region[1])
-        self._normal = self._properties(region[3])
+        self._saved = self._records(region[1])
+        self._normal = self._records(region[3])
 
-    def _properties(self, region: np.ndarray) -> list[np.ndarray]:
+    def _records(self, region: np.ndarray) -> list[np.ndarray]:
         """Records of a count and that many triples, padded to an even length."""
         records, at = [], 0
         while at < region.size:
@@ -174,14 +185,16 @@ class ObjectTables:
         Raises:
             CannotDecode: they stand for nothing.
         """
+        self._budget.check(words.size)
         _, axes, *rest = words.ravel().tolist()
+        if not 2 <= axes <= min(MAX_AXES, len(rest) - 1):
+            raise CannotDecode(f"objects along {axes} axes")
         shape = tuple(rest[:axes])
         count = math.prod(shape)
-        ids = rest[axes : axes + count]
-        if not 2 <= axes <= len(rest) - 1 or len(rest) < axes + count + 1:
+        if len(rest) < axes + count + 1:
             raise CannotDecode(f"{count} objects in {len(rest)} numbers")
         class_name = self._class_name(rest[-1])
-        self._budget.check(count)
+        ids = rest[axes : axes + count]
         found = [self._object(number, class_name, depth) for number in ids]
         return found[0] if count == 1 else Cell(found, shape, class_name)
 
@@ -209,6 +222,10 @@ class ObjectTables:
                 self._fill(result, number, depth + 1)
             except CannotDecode as reason:
                 result.values = Undecodable(str(reason))
+            except BaseException:
+                # Half of an object must not be there for those who ask again.
+                del self._objects[number]
+                raise
         return self._objects[number]
 
     def _fill(self, result: MatObject, number: int, depth: int) -> None:

@@ -91,6 +91,8 @@ def golden(path: str | Path) -> Golden | None:
 
 def recognises(path: str | Path) -> bool:
     """Whether a file says of itself that jlstm wrote it; nothing else is checked."""
+    if not Path(path).is_file():
+        return False  # a pipe would wait for somebody to write to it
     try:
         with safe_open(path, framework="np") as file:
             return (file.metadata() or {}).get("format") == FORMAT

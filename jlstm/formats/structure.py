@@ -27,7 +27,7 @@ import jax
 import numpy as np
 
 from .. import golden as golden_module
-from .. import layers, network, recurrent
+from .. import gates, graph, layers, network, recurrent
 from ..errors import DamagedFile, JlstmError, Unsupported
 from ..network import Network
 from ..recurrent import Recurrent
@@ -41,7 +41,7 @@ DTYPES = (
 @cache
 def classes() -> dict[str, type]:
     """Every dataclass and NamedTuple a file may name: the layers and their parts."""
-    modules = [recurrent, network, golden_module]
+    modules = [gates, recurrent, graph, network, golden_module]
     for module in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
         modules.append(importlib.import_module(module.name))
     return {

@@ -92,7 +92,7 @@ def _function(f: Fields, inputs: list[Shape]) -> Built:
     raise Unsupported(
         "a function layer: what it computes is MATLAB code",
         place=f.place,
-        found=f.text("Description", default=None),
+        found=f.take("Description", default=None),
         do="replace it by layers of the toolbox, or export the part of the network "
         "that does without it",
     )

@@ -12,7 +12,7 @@ from .registry import Built, reader
 
 @reader("RegressionOutputLayer", "nnet.keras.layer.BinaryCrossEntropyRegressionLayer")
 def _regression(f: Fields, inputs: list[Shape]) -> Built:
-    names = f.texts("ResponseNames", default=())
+    names = strings(f.take("ResponseNames", default=None)) or ()
     f.ignore("LossFunction", "OutputSize", "Loss")
     # MATLAB writes one "Response" for any number of them.
     return Built(L.Regression(names if _fits(names, inputs) else ()))
@@ -20,9 +20,12 @@ def _regression(f: Fields, inputs: list[Shape]) -> Built:
 
 @reader("ClassificationOutputLayer", "FocalLossLayer")
 def _classification(f: Fields, inputs: list[Shape]) -> Built:
-    classes = f.texts("Categories", "Classes", "ClassNames", default=())
+    saved = f.take("Categories", "Classes", "ClassNames", default="auto")
     f.ignore("OutputSize", "NumClasses", "ClassWeights", "LossFunction")
     f.ignore("Alpha", "Gamma")
+    classes = strings(saved)
+    if classes is None:
+        return Built(L.Classification(()), notices=["its classes cannot be decoded"])
     return Built(L.Classification(() if classes == ("auto",) else classes))
 
 
