@@ -66,11 +66,11 @@ def test_a_file_that_ends_early(name, nets, tmp_path):
 def test_changed_and_cut_hdf5_files(nets, tmp_path):
     # The HDF5 library is not ours: it may end the process, so it gets its own.
     path = str(oracle.to_v73(nets / "pipe/LSTM.mat", tmp_path / "net.mat"))
-    jobs = [["flips", path, mode, 250] for mode in ("bit", "byte", "word", "several")]
+    jobs = [["flips", path, mode, 150] for mode in ("bit", "byte", "word", "several")]
     jobs += [["cuts", path, 997]]
     for job, found in zip(jobs, in_another_process(jobs), strict=True):
         assert set(found["result"]) <= {"same", "different"} | ERRORS, job
-        assert found["result"]["DamagedFile"] > 20, job
+        assert found["result"]["DamagedFile"] > 10, job
         assert found["peak_mb"] < 600, job
         if job[0] == "cuts":
             assert set(found["result"]) == {"DamagedFile"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -138,6 +140,75 @@ def test_layer_normalization(over, rng):
         wanted = F.layer_norm(as_torch(x), (5, 9), eps=1e-3)
         wanted = wanted * flat(scale)[:, None] + flat(offset)[:, None]
     assert_same(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("groups", "count"),
+    [(np.array(3), 3), ("all-channels", 1), ("channel-wise", 6), (None, 6)],
+)
+def test_group_and_instance_normalization(groups, count, rng):
+    x, scale, offset = (rng.normal(size=shape) for shape in ((4, 5, 6, 7), 6, 6))
+    kind = "InstanceNormalizationLayer" if groups is None else "GroupNormalizationLayer"
+    fields = {} if groups is None else {"NumGroups": groups}
+    found = run(kind, x, Scale=scale, Offset=offset, Epsilon=1e-3, **fields)
+    whole = as_torch(x).permute(2, 0, 1, 3)[None]  # time is one more axis of space
+    wanted = F.group_norm(whole, count, flat(scale), flat(offset), 1e-3)[0]
+    assert_same(found, wanted.permute(1, 2, 0, 3))
+
+
+def test_grouped_convolution(rng):
+    x, w = rng.normal(size=(9, 7, 6, 4)), rng.normal(size=(3, 2, 2, 5, 3))
+    b = rng.normal(size=(1, 1, 5, 3))
+    found = run(
+        "GroupedConvolution2DLayer", x, FilterSize=np.array([3, 2]), Weights=w, Bias=b,
+        NumGroups=np.array(3), Stride=np.array([2, 1]),
+    )  # fmt: skip
+    # torch: (groups x filters, channels of a group, height, width)
+    weight = as_torch(w).permute(4, 3, 2, 0, 1).reshape(15, 2, 3, 2)
+    bias = as_torch(b[0, 0]).T.reshape(15)
+    wanted = F.conv2d(as_torch(x).permute(3, 2, 0, 1), weight, bias, (2, 1), groups=3)
+    assert_same(found, wanted.permute(2, 3, 1, 0))
+
+
+def test_average_of_what_is_no_padding(rng):
+    x = rng.normal(size=(9, 7, 3, 4))
+    found = run(
+        "AveragePooling2DLayer", x, PoolSize=np.array([3, 2]), Stride=np.array([2, 2]),
+        PaddingSize=np.array([1, 1, 1, 1]), PaddingValue="mean",
+    )  # fmt: skip
+    images = as_torch(x).permute(3, 2, 0, 1)
+    wanted = F.avg_pool2d(images, (3, 2), 2, 1, count_include_pad=False)
+    assert_same(found, wanted.permute(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize("mask", ["none", "causal"])
+def test_self_attention(mask, rng):
+    x = rng.normal(size=(6, 9))
+    p: dict[str, Any] = {"NumHeads": np.array(2), "AttentionMask": mask}
+    for part in ("Query", "Key", "Value", "Output"):
+        p[f"{part}Weights"] = rng.normal(size=(6, 6))
+        p[f"{part}Bias"] = rng.normal(size=(6, 1))
+    module = torch.nn.MultiheadAttention(6, 2, dtype=torch.float64)
+    inner = [as_torch(p[f"{part}Weights"]) for part in ("Query", "Key", "Value")]
+    shifts = [flat(p[f"{part}Bias"]) for part in ("Query", "Key", "Value")]
+    module.load_state_dict({
+        "in_proj_weight": torch.cat(inner), "in_proj_bias": torch.cat(shifts),
+        "out_proj.weight": as_torch(p["OutputWeights"]),
+        "out_proj.bias": flat(p["OutputBias"]),
+    })  # fmt: skip
+    future = torch.ones(9, 9, dtype=torch.bool).triu(1) if mask == "causal" else None
+    with torch.no_grad():
+        wanted, _ = module(*(as_torch(x.T),) * 3, attn_mask=future)
+    assert_same(run("SelfAttentionLayer", x, **p), wanted.T)
+
+
+def test_word_embedding(rng):
+    table, x = rng.normal(size=(4, 6)), np.array([[1, 5, 3, 3]])
+    found = run("WordEmbeddingLayer", x, Weights=table, NumWords=np.array(5))
+    wanted = F.embedding(torch.as_tensor(x[0] - 1), as_torch(table.T)).T
+    assert_same(found, wanted)
+    other = run("WordEmbeddingLayer", x * 0, Weights=table, NumWords=np.array(5))
+    assert np.array_equal(other, table[:, [-1] * 4])
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import jax
 import numpy as np
 
-from .. import golden as golden_module
 from .. import gates, graph, layers, network, recurrent
+from .. import golden as golden_module
 from ..errors import DamagedFile, JlstmError, Unsupported
 from ..network import Network
 from ..recurrent import Recurrent

@@ -61,6 +61,18 @@ CASES = [
         lambda layer, a, b: np.einsum("thwc,tc->thwc", a, b[:, 0, 0]),
     ),
     Case(
+        "multiplication by one weight a channel, kept as vectors",
+        lambda r: L.Multiplication((2, 0)),
+        (IMAGES, Shape(True, (), 4)),
+        lambda layer, a, b: np.einsum("thwc,tc->thwc", a, b),
+    ),
+    Case(
+        "addition of one vector to lines over time",
+        lambda r: L.Addition((0, 1)),
+        (Shape(False, (), 4), Shape(True, (5,), 4)),
+        lambda layer, a, b: b + a,
+    ),
+    Case(
         "multiplication by a mask of places",
         lambda r: L.Multiplication(),
         (Shape(True, (6, 8), 1), IMAGES),
