@@ -123,8 +123,13 @@ class Fields:
             self._left.pop(name, None)
 
     def finish(self) -> None:
-        """Refuse what nobody asked for, unless it is empty."""
+        """Refuse what nobody asked for, unless it is empty or a switch that is off.
+
+        A property that a later release adds as false is what earlier ones computed.
+        """
         for name in self.left:
+            if _is_off(self._values[name]):
+                continue
             self.refuse(name, _show(self._values[name]), None, unknown=True)
         self.ignored += list(self._left)
 
@@ -268,6 +273,10 @@ def _decode_strings(words: Any) -> tuple[str, ...] | None:
         found.append(text[at : at + 2 * length].decode("utf-16-le", "replace"))
         at += 2 * length
     return tuple(found)
+
+
+def _is_off(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == bool and not value.any()
 
 
 def _is_empty(value: Any) -> bool:

@@ -17,6 +17,7 @@ from . import matlab_layers
 from .fields import Fields, strings
 from .matfile import MatFile, MatObject
 from .matlab_layers import Built
+from .precision import one_precision
 
 FOLDING = "nnet.cnn.layer.SequenceFoldingLayer"
 UNFOLDING = "nnet.cnn.layer.SequenceUnfoldingLayer"
@@ -287,7 +288,7 @@ class _Assembly:
             ],
             origin=origin,
         )
-        net, cast = _one_precision(net, single)
+        net, cast = one_precision(net, single)
         notices = [f"{n}: {text}" for n, b in self.built.items() for text in b.notices]
         notices += [text for text in (cast, _moved(net)) if text]
         return net.replace(origin=origin._replace(notices=tuple(notices)))
@@ -315,32 +316,3 @@ def _moved(net: Network) -> str:
 def _differ(a: Any, b: Any) -> bool:
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return any(not np.array_equal(x, y) for x, y in pairs)
-
-
-def _one_precision(net: Network, single: bool) -> tuple[Network, str]:
-    """Give every array the precision that MATLAB computes in.
-
-    SeriesNetwork and DAGNetwork compute in single, whatever is stored; a dlnetwork in
-    the precision of its learnable parameters, which is single where there are both.
-    Statistics follow the parameters.
-    """
-    learnable = {
-        np.dtype(leaf.dtype)
-        for layer in net.layers.values()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(layer)
-        if getattr(path[0], "name", None) not in layer.statistics
-    }
-    if np.dtype("float64") not in learnable:
-        return net.astype(np.float32), ""
-    if not single and len(learnable) == 1:
-        return net.astype(np.float64), ""
-    lossless = all(
-        np.array_equal(np.float32(leaf), leaf, equal_nan=True)
-        for leaf in jax.tree.leaves(net)
-    )
-    return net.astype(np.float32), (
-        ""
-        if lossless
-        else "some weights were stored in double precision; MATLAB "
-        "computes this network in single, and so does jlstm"
-    )

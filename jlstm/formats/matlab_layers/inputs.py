@@ -66,7 +66,7 @@ def _normalization(f: Fields, size: tuple[int, ...]) -> Any:
         result = _transform(inner, inner.text("Type"), size)
         inner.finish()
         return result
-    if saved is None or saved == "none":
+    if saved is None or (isinstance(saved, str) and saved == "none"):
         f.ignore(*STATISTICS)
         return "none", {}, None
     if not isinstance(saved, str):
@@ -103,8 +103,10 @@ def _transform(f: Fields, kind: str, size: tuple[int, ...]) -> Any:
 def _statistic(f: Fields, names: tuple[str, ...], size: tuple[int, ...]) -> np.ndarray:
     """A statistic of the training data, broadcastable against `(*space, channels)`."""
     value = f.array(*names)
+    if value.dtype.kind in "iu":
+        value = value.astype(np.float32)
     if value.dtype.kind != "f":
-        f.refuse(names[0], f"an array of {value.dtype}", "single or double")
+        f.refuse(names[0], f"an array of {value.dtype}", "numbers")
     if value.size == 1:
         return value.reshape(1).copy()
     if value.size == size[-1]:

@@ -52,6 +52,10 @@ def _concatenation(f: Fields, inputs: list[Shape]) -> Built:
     # Dim counts in MATLAB's own order: space, channels, batch, time.
     dim = f.integers("Dim")[0]
     space = len(inputs[0].space)
+    if dim in (3, 4) and not any(x.space or x.time for x in inputs):
+        # Fully connected layers of the first releases leave images of one place,
+        # 1 x 1 x C, whose channels are the third axis (the fourth for volumes).
+        return Built(L.Concatenation())
     if not 1 <= dim <= space + 1:
         f.refuse("Dim", dim, f"at most {space + 1}: space or channels")
     if dim == space + 1:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...errors import Unsupported
 from ...pytree import Shape
 from ...recurrent import (
     GATE_ACTIVATIONS,
@@ -118,18 +119,20 @@ def _check_state_inputs(f: Fields, inputs: list[Shape], states: int) -> None:
 
 
 def _per_gate(f: Fields, name: str, factor: Any, gates: int) -> list[float]:
-    """A training factor for each gate; MATLAB repeats them for every row of a gate."""
+    """A training factor for each gate; MATLAB repeats them for every row of a gate.
+
+    Factors that fit no gate fall back to their defaults and are listed as ignored: no
+    prediction depends on them.
+    """
     values = np.ravel(factor).astype(float)
     if values.size == 1:
         return [float(values[0])] * gates
-    if values.size % gates:
-        f.refuse(
-            name, f"{values.size} factors", f"one, or one for each of {gates} gates"
-        )
-    blocks = values.reshape(gates, -1)
-    if np.any(blocks != blocks[:, :1]):
-        f.refuse(name, "factors that differ inside a gate", "one for each gate")
-    return [float(v) for v in blocks[:, 0]]
+    if values.size % gates == 0:
+        blocks = values.reshape(gates, -1)
+        if np.all(blocks == blocks[:, :1]):
+            return [float(v) for v in blocks[:, 0]]
+    f.ignored.append(name)
+    return [0.0 if name == "BiasL2Factor" else 1.0] * gates
 
 
 def _gate_factors(
@@ -177,7 +180,12 @@ def _states(
         held = now.values if isinstance(now, MatObject) else now
         now = held["Value"] if isinstance(held, dict) and "Value" in held else now
         initial.append(_state(f, f"Initial{name}", start, width))
-        saved.append(_state(f, name, now, width))
+        try:
+            saved.append(_state(f, name, now, width))
+        except Unsupported as error:
+            # The weights are there, and predictions start from the initial state.
+            notices.append(f"its saved state is left out: {error.summary}")
+            saved.append(None)
         if initial[-1] is not None and initial[-1].ndim > 1:
             f.refuse(f"Initial{name}", initial[-1].shape, f"{width} values")
         if saved[-1] is not None and saved[-1].ndim > 1:

@@ -40,6 +40,7 @@ NEVER_MATTER = (
     "Version", "Name", "Description", "Type", "ChannelDim", "ObservationDim",
     "VectorFormat", "DistributeOverTime", "CudnnGPUAlgoForward", "NumInputs",
     "NumOutputs", "InputNames", "OutputNames", "NormalizationDimension",
+    "NumStates", "StateNames",
 )  # fmt: skip
 """Fields that are labels, or caches of what follows from the shapes."""
 
