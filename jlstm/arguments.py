@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from . import recording
-from .errors import InputError
+from .errors import InputError, JlstmError
 
 if TYPE_CHECKING:
     from .network import Network
@@ -32,7 +32,7 @@ def inputs(
     shapes = net.shapes
     columns = [
         [
-            recording.arrange(array, shapes[name], layout)
+            _arranged(f"--input {given}", array, shapes[name], layout)
             for array in recording.read(given, file)
         ]
         for name, given in zip(net.inputs, names, strict=True)
@@ -74,14 +74,24 @@ def expected(
                 expected=f"{len(xs)}",
             )
         factor = _number(scale, file, 1.0)
+        if not np.all(factor):
+            raise InputError("a scale of zero", place="--scale", found=scale)
         shift = _number(offset, file, 0.0)
         columns.append(
             [
-                (recording.arrange(y, shapes[ref], layout, t) - shift) / factor
+                (_arranged(f"--expected {given}", y, shapes[ref], layout, t) - shift)
+                / factor
                 for y, t in zip(found, steps, strict=True)
             ]
         )
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _arranged(what: str, *args: Any) -> np.ndarray:
+    try:
+        return recording.arrange(*args)
+    except JlstmError as error:
+        raise error.within(place=what) from None
 
 
 def _split(source: str, count: int) -> list[str]:
@@ -100,22 +110,27 @@ def _number(source: str | None, file: Path, default: float) -> Any:
     if source is None:
         return default
     try:
-        return float(source)
+        number = float(source)
+        if not np.isfinite(number):
+            raise InputError("not a finite number", found=source)
+        return number
+    except InputError:
+        raise
     except ValueError:
         return recording.read(source, file)[0].ravel()
 
 
 @contextmanager
 def in_precision(
-    net: Network, precision: Literal["single", "double"] | None
+    net: Network, precision: Literal["auto", "single", "double"]
 ) -> Iterator[Network]:
     """The network in the precision asked for, with JAX's double precision on for it.
 
-    Without one, in the precision of its parameters.
+    "auto" is the precision of its parameters.
     """
     import jax
 
-    dtype = {"single": "float32", "double": "float64", None: net.dtype}[precision]
+    dtype = {"single": "float32", "double": "float64"}.get(precision, net.dtype)
     with jax.enable_x64(np.dtype(dtype) == np.float64):
         yield net.astype(dtype)
 
@@ -182,3 +197,24 @@ def progress(items: list[Any], what: str) -> Iterator[Any]:
     from rich.progress import track
 
     return iter(track(items, what, console=Console(stderr=True)))
+
+
+def is_heading(line: str) -> bool:
+    """Whether a line of CSV names columns instead of holding numbers."""
+    return recording.is_heading(line, ";" if ";" in line else ",")
+
+
+def scaling(result: Any) -> str:
+    """A hint, where the recorded numbers are the prediction times a, plus b."""
+    if result.ok or len(result.predicted) != 1:
+        return ""
+    y, recorded = (np.ravel(a[0]) for a in (result.predicted, result.recorded))
+    if y.size < 4 or not np.all(np.isfinite([y, recorded])) or not np.ptp(y):
+        return ""
+    factor, shift = np.polyfit(y, recorded, 1)
+    if np.abs(factor * y + shift - recorded).max() > 1e-4 * np.ptp(recorded):
+        return ""
+    return (
+        f"  the recorded numbers are the prediction * {factor:.6g} + {shift:.6g}: "
+        "standardised outputs? Try --scale and --offset"
+    )

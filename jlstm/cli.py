@@ -28,7 +28,7 @@ Needed = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
 Target = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Layout = Literal["auto", "time-features", "features-time"]
-Precision = Literal["single", "double"] | None
+Precision = Literal["auto", "single", "double"]
 Start = Literal["initial", "saved"]
 
 DISAGREES, REFUSED = 1, 2
@@ -80,7 +80,7 @@ def inspect(
     """
     from .inspection import layer_table, notices
 
-    net = _load(file, variable, layers)
+    net = _load(file, variable, layers, quiet=True)
     if not json:
         print(net)
         return 0
@@ -109,7 +109,7 @@ def predict(
     layers: Toml = None,
     layout: Layout = "auto",
     state: Start = "initial",
-    precision: Precision = None,
+    precision: Precision = "auto",
 ) -> int:
     """Run a network over recorded sequences.
 
@@ -127,7 +127,7 @@ def predict(
         layers: how arrays extracted by hand form a network.
         layout: orientation of the input, where both would fit the network.
         state: start from the initial state, or from the one the network was saved in.
-        precision: arithmetic to compute in; that of the network by default.
+        precision: arithmetic to compute in; auto is that of the network.
     """
     import numpy as np
 
@@ -165,7 +165,7 @@ def validate(
     layers: Toml = None,
     layout: Layout = "auto",
     state: Start = "initial",
-    precision: Precision = None,
+    precision: Precision = "auto",
     tolerance: Number = None,
     plot: Target = None,
     json: Flag = False,
@@ -189,7 +189,7 @@ def validate(
         layers: how arrays extracted by hand form a network.
         layout: orientation of both arrays, where both would fit the network.
         state: start from the initial state, or from the one the network was saved in.
-        precision: arithmetic to compute in; that of the network by default.
+        precision: arithmetic to compute in; auto is that of the network.
         tolerance: largest absolute difference to accept; by default it follows from the
             precision and the length of the sequence.
         plot: write a picture of both outputs and their difference (needs jlstm[plot]).
@@ -216,7 +216,7 @@ def validate(
             xs if many else xs[0],
             ys if many else ys[0],
             state=begin,
-            precision=precision,
+            precision=None if precision == "auto" else precision,
             tolerance=tolerance,
         )
         verdicts = [result]
@@ -247,6 +247,8 @@ def validate(
         _print_json(found[0] if len(found) == 1 else found)
     else:
         print("\n\n".join(str(verdict) for verdict in verdicts))
+        if hint := given.scaling(verdicts[0]):
+            print(hint)
     return 0 if all(verdict.ok for verdict in verdicts) else DISAGREES
 
 
@@ -257,7 +259,7 @@ def stream(
     variable: Name = None,
     layers: Toml = None,
     state: Start = "initial",
-    precision: Precision = None,
+    precision: Precision = "auto",
 ) -> int:
     """Answer every CSV line on standard input with a line on standard output.
 
@@ -272,7 +274,7 @@ def stream(
         variable: which network, where there are several.
         layers: how arrays extracted by hand form a network.
         state: start from the initial state, or from the one the network was saved in.
-        precision: arithmetic to compute in; that of the network by default.
+        precision: arithmetic to compute in; auto is that of the network.
     """
     import numpy as np
 
@@ -286,8 +288,11 @@ def stream(
             if not line.strip():
                 running.reset()
                 continue
+            if number == 1 and given.is_heading(line):
+                continue
             try:
-                x = np.array([float(part) for part in line.split(",")])
+                parts = line.replace(";", ",").split(",")
+                x = np.array([float(part) for part in parts])
             except ValueError:
                 raise InputError(
                     "not a line of numbers",
@@ -298,7 +303,8 @@ def stream(
             try:
                 y = running.step(x)
             except InputError as error:
-                raise error.within(place=f"line {number}") from None
+                error.place = f"line {number}, {error.place}"
+                raise
             print(given.line(y), flush=True)
     return 0
 
@@ -444,10 +450,17 @@ def _complaint(error: Exception) -> str:
     )
 
 
-def _load(file: Path, variable: str | None, layers: Path | None) -> Network:
+def _load(
+    file: Path, variable: str | None, layers: Path | None, quiet: bool = False
+) -> Network:
+    """The network; what a user should know about it goes to standard error."""
     from . import formats
+    from .inspection import saved_state
 
-    return formats.read(file, variable=variable, layers=layers)[0]
+    net = formats.read(file, variable=variable, layers=layers)[0]
+    for notice in () if quiet else (*net.origin.notices, *saved_state(net)):
+        print(f"jlstm: note: {notice}", file=sys.stderr)
+    return net
 
 
 def _print_json(value: Any) -> None:

@@ -138,7 +138,8 @@ def saved_state(net: Network) -> list[str]:
         return []
     return [
         f"saved with a state in {', '.join(moved)} that is not its initial one; "
-        "predictions start from the initial state (state=net.saved continues)"
+        "MATLAB's own predict continues from it (state=net.saved, --state saved); "
+        "here predictions start from the initial state"
     ]
 
 

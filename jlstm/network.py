@@ -365,7 +365,7 @@ def _as_input(layer: Any, name: str, x: Any, dtype: np.dtype, whole: bool) -> Ar
         if timed and x.ndim == 2 and x.shape[0] == want.channels:
             hint = "this looks like features x time, as MATLAB stores it: pass x.T"
         elif timed and x.ndim == len(tail) + 2 and x.shape[2:] == tail:
-            hint = "this looks like a batch: use jax.vmap or jlstm.evaluate"
+            hint = "this looks like a batch: jax.vmap(lambda x: predict(net, x))(batch)"
         elif timed and x.shape == tail:
             hint = "this is one step: use jlstm.step, or pass x[None]"
         raise InputError(

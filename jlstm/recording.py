@@ -11,10 +11,11 @@ import numpy as np
 from .errors import Ambiguous, InputError, JlstmError
 from .formats.fields import numeric, strings
 from .formats.lookup import lookup
-from .formats.matfile import Cell, MatFile
+from .formats.matfile import Cell, MatFile, MatObject
 from .pytree import Shape
 
 Layout = Literal["auto", "time-features", "features-time"]
+ARRAYS = ("dlarray", "gpuArray")
 SUFFIXES = (".csv", ".tsv", ".txt", ".npy", ".npz", ".mat")
 
 
@@ -44,6 +45,8 @@ def read(source: str, beside: str | Path | None = None) -> list[Any]:
             return _from_mat(Path(path), name)
         if suffix in (".npy", ".npz"):
             return _from_numpy(Path(path), name)
+        if name:
+            raise InputError("a text file has no parts", file=path, found=name)
         return [_from_csv(Path(path))]
     if beside is not None and Path(beside).suffix.lower() == ".mat":
         return _from_mat(Path(beside), source)
@@ -58,19 +61,23 @@ def read(source: str, beside: str | Path | None = None) -> list[Any]:
 def _from_mat(path: Path, name: str) -> list[Any]:
     file = MatFile(path)
     if not name:
-        plain = [n for n in file.names if isinstance(file[n], np.ndarray)]
-        if len(plain) != 1:
+        if len(file.names) != 1:
             raise Ambiguous(
                 "which variable?",
                 file=path,
                 found=", ".join(file.names),
-                do=f"{path}:{(plain or ['name'])[0]}",
+                do=f"{path}:{(file.names or ['name'])[0]}",
             )
-        name = plain[0]
+        name = file.names[0]
     value = lookup(file, name)
     if (labels := strings(value)) is not None:
         return [labels]
     items = list(value) if isinstance(value, Cell) else [value]
+    for item in items:
+        if isinstance(item, MatObject) and item.class_name not in ARRAYS:
+            raise InputError(
+                "not numbers", file=path, place=name, found=f"a {item.class_name}"
+            )
     return [np.asarray(numeric(item, f"{path}:{name}")) for item in items]
 
 
@@ -107,7 +114,9 @@ def _from_csv(path: Path) -> np.ndarray:
     if not lines:
         raise InputError("the file is empty", file=path)
     separator = next((mark for mark in ";\t," if mark in lines[0]), None)
-    header = not _is_numbers(lines[0], separator)
+    header = is_heading(lines[0], separator)
+    if header and len(lines) == 1:
+        raise InputError("only a heading, no numbers", file=path, found=lines[0][:60])
     try:
         return np.loadtxt(lines[header:], delimiter=separator, comments=None, ndmin=2)
     except ValueError as error:
@@ -119,12 +128,18 @@ def _from_csv(path: Path) -> np.ndarray:
         ) from None
 
 
-def _is_numbers(line: str, separator: str | None) -> bool:
-    try:
-        [float(part or "nan") for part in line.split(separator)]
-    except ValueError:
-        return False
-    return True
+def is_heading(line: str, separator: str | None) -> bool:
+    """Whether no cell of a line is a number: one typing error makes no heading."""
+
+    def is_number(part: str) -> bool:
+        try:
+            float(part)
+        except ValueError:
+            return False
+        return True
+
+    parts = [part.strip() for part in line.split(separator)]
+    return any(parts) and not any(map(is_number, parts))
 
 
 def arrange(

@@ -62,6 +62,8 @@ def validate(
         InputError: shapes, names or labels that do not fit. Arrays are never
             transposed, cut or broadcast to make them fit.
     """
+    if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
+        raise InputError("no tolerance", found=tolerance, expected="0 or more")
     task = _Task(net, state, precision or _precision_of(net), tolerance)
     if task.precision not in DTYPE:
         raise InputError(

@@ -80,6 +80,10 @@ class Validation:
     predicted: tuple[np.ndarray, ...] = dataclasses.field(default=(), repr=False)
     recorded: tuple[np.ndarray, ...] = dataclasses.field(default=(), repr=False)
 
+    def __bool__(self) -> bool:
+        """Whether they agree, so that `assert validate(...)` means what it says."""
+        return self.ok
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON; NaN and infinity become None."""
         fields = dataclasses.asdict(

@@ -15,6 +15,7 @@ from jlstm.cli import COMMANDS, main
 DEMO = files("jlstm") / "data"
 LAYERS = ["--layers", str(DEMO / "demo.toml")]
 WEIGHTS = str(DEMO / "demo.mat")
+RECORD = ["--input", "X", "--expected", "Y"]
 
 
 @pytest.fixture
@@ -95,7 +96,8 @@ def test_validate_takes_the_scaling_out(capsys, tmp_path, recorded):
     path = tmp_path / "scaled.mat"
     savemat(path, {"YPred": recorded["Y"] * 3 + 7, "sig": 3.0, "mu": 7.0})
     source = ["--input", "X", "--expected", f"{path}:YPred"]
-    assert run(capsys, "validate", WEIGHTS, *LAYERS, *source)[0] == 1
+    code, out, _ = run(capsys, "validate", WEIGHTS, *LAYERS, *source)
+    assert code == 1 and "the prediction * 3 + 7" in out and "--scale" in out
     scaling = ["--scale", f"{path}:sig", "--offset", "7"]
     assert run(capsys, "validate", WEIGHTS, *LAYERS, *source, *scaling)[0] == 0
 
@@ -174,6 +176,13 @@ def test_stream_answers_line_by_line(recorded):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+def test_stream_takes_a_heading(recorded):
+    column = ";".join(map(str, recorded["X"][:, 0]))
+    done = shell("stream", WEIGHTS, *LAYERS, text=f"pump;valve;outlet\n{column}\n")
+    found = [float(v) for v in done.stdout.split(",")]
+    np.testing.assert_allclose(found, recorded["Y"][:, 0], atol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("line", "words"), [("1,x,3", "not a line of numbers"), ("1,2", "does not fit")]
 )
@@ -210,6 +219,12 @@ def test_matlab_script_is_printed_whole(capsys):
         (["predict", WEIGHTS, *LAYERS, "--input", "LSTM_R2"], "does not fit"),
         (["convert", WEIGHTS, "net.xyz", *LAYERS], ".safetensors"),
         (["validate", WEIGHTS, "--input", "X", "--expected", "Y"], "no trained"),
+        (["validate", WEIGHTS, *LAYERS, "--tolerance", "-1", *RECORD], "no tolerance"),
+        (["validate", WEIGHTS, *LAYERS, "--scale", "0", *RECORD], "scale of zero"),
+        (
+            ["predict", WEIGHTS, *LAYERS, "--input", "X", "--output", "/no/y.csv"],
+            "/no/y.csv: cannot be written",
+        ),
     ],
 )
 def test_wrong_input_is_one_clear_complaint(capsys, arguments, words):

@@ -24,6 +24,7 @@ from test_matlab_script import exports, networks  # noqa: F401
 from jlstm import formats
 from jlstm.errors import DamagedFile, Unsupported
 from jlstm.formats import matlab
+from jlstm.inspection import saved_state
 from jlstm.network import predict
 
 C, H, K = 3, 5, 4
@@ -181,7 +182,7 @@ def test_an_export_is_the_network_that_was_saved(tmp_path, twins):
     assert net.factors == saved.factors and len(net.factors) == 3
     pairs = zip(jax.tree.leaves(net), jax.tree.leaves(saved), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
-    assert net.saved is not None and len(net.origin.notices) == 1
+    assert net.saved is not None and len(saved_state(net)) == 1
     assert net.origin.kind == "SeriesNetwork" and net.origin.variable == "jlstm"
 
 

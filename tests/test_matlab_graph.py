@@ -25,6 +25,7 @@ from matlab_files import (
 
 from jlstm.errors import Unsupported
 from jlstm.formats import matlab
+from jlstm.inspection import saved_state
 from jlstm.network import predict
 
 C, H, K = 3, 5, 4
@@ -129,7 +130,7 @@ def test_states_of_every_recurrent_layer(tmp_path, rng, start):
         state = double.initial if start == "initial" else double.saved
         y = np.asarray(predict(double, xs[0], state=state))
     assert np.abs(y.T - wanted).max() <= 1e-12
-    (notice,) = net.origin.notices
+    (notice,) = saved_state(net)
     assert "lstm, bilstm, gru" in notice and "initial" in notice
 
 

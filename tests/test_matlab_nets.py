@@ -17,6 +17,7 @@ from jlstm.errors import Unsupported
 from jlstm.formats import matlab, matlab_arrays
 from jlstm.formats.fields import strings
 from jlstm.formats.matfile import MatFile
+from jlstm.inspection import saved_state
 from jlstm.network import predict
 from jlstm.recurrent import Recurrent
 
@@ -112,7 +113,7 @@ def test_story(nets):
     assert_recorded(net, file["X"].T, wanted, error_of(nets, name))
     stale = predict(net, file["X"].T, state=net.saved)
     assert np.abs(stale - wanted).max() == pytest.approx(0.0147, abs=1e-4)
-    assert "state in lstm" in net.origin.notices[0]
+    assert "state in lstm" in saved_state(net)[0]
 
 
 def test_compressor(nets):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import matlab_structs as m
 import numpy as np
 import pytest
-from matlab_files import number, series, write
+from matlab_files import flag, lost_gpu_array, number, series, write
 
 from jlstm.errors import JlstmError
 from jlstm.formats import matlab
 from jlstm.formats.matfile import Cell, MatFile, MatObject, Undecodable
+from jlstm.network import predict
 
 C, H = 3, 5
 RNG = np.random.default_rng(3)
@@ -132,3 +133,48 @@ def test_the_plain_ones_load(tmp_path):
         if name != "concatenation":  # one input is none to it
             file, chosen, _ = network(tmp_path, layer)
             assert not assert_explained(file, chosen), name
+
+
+# --- what has no part in a prediction does not refuse a network -----------------------
+
+
+def only(tmp_path, layer, first=None):
+    path = write(tmp_path / "net.mat", net=series([first or VECTORS, layer, OUT]))
+    return matlab.load(path)
+
+
+VECTORS, OUT = m.sequence_input("in", C), m.regression("out")
+
+
+def test_a_switch_that_is_off(tmp_path):
+    net = only(tmp_path, m.dense(RNG, "x", C, 4, Sparse=flag(False)))
+    assert any("Sparse" in name for name in net.origin.ignored)
+
+
+@pytest.mark.parametrize("value", [np.ones((4, 1), np.float32), "lost"])
+def test_a_saved_state_that_cannot_be_used(tmp_path, value):
+    if isinstance(value, str):
+        value = lost_gpu_array()
+    layer = m.lstm(RNG, "x", C, H, HiddenState={"Value": value})
+    net = only(tmp_path, layer)
+    assert net.saved is None
+    assert any("saved state is left out" in text for text in net.origin.notices)
+
+
+@pytest.mark.parametrize(
+    "rate", [[[1, 2, 3]], np.arange(20.0)[:, None]], ids=["three", "inside a gate"]
+)
+def test_training_factors_that_fit_no_gate(tmp_path, rate):
+    bias = m.learnable(np.ones((20, 1), np.float32), rate=rate)
+    net = only(tmp_path, m.lstm(RNG, "x", C, H, Bias=bias))
+    assert all(factor.learn_rate == 1 for factor in net.factors)
+    assert any("BiasLearnRateFactor" in name for name in net.origin.ignored)
+
+
+def test_statistics_of_whole_numbers(tmp_path):
+    mean = np.arange(1, C + 1, dtype=np.uint8)[:, None]
+    rule = m.statistics("zerocenter", (C,), AverageImage=mean)
+    first = m.sequence_input("in", C, normalization=rule)
+    net = only(tmp_path, m.dense(RNG, "x", C, 4), first)
+    found = predict(net, np.zeros((2, C)), trace=True)[1]["in"]
+    np.testing.assert_array_equal(found, -np.tile(mean.T.astype(float), (2, 1)))

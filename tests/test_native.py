@@ -23,7 +23,7 @@ import safetensors.numpy
 from networks import assert_identical, normal, rich, small
 
 from jlstm import layers as L
-from jlstm.errors import DamagedFile, JlstmError, Unsupported
+from jlstm.errors import DamagedFile, InputError, JlstmError, Unsupported
 from jlstm.formats import matlab, native
 from jlstm.golden import Golden
 from jlstm.network import Network, predict
@@ -180,8 +180,10 @@ def test_a_failed_write_leaves_everything_as_it_was(call, rng, tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match="cannot be written") as error:
         native.save(small(rng), path)
+    assert error.value.found == "No space left on device"
+    assert error.value.file == str(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -29,6 +29,13 @@ def test_csv_refuses_words(tmp_path):
     with pytest.raises(InputError, match="not a table of numbers") as caught:
         recording.read(str(path))
     assert "'low'" in str(caught.value) and "column 2" in str(caught.value)
+    # One typing error in the first line does not make it a heading.
+    path.write_text("l.0,2\n1,2\n")
+    with pytest.raises(InputError, match="not a table of numbers"):
+        recording.read(str(path))
+    path.write_text("a,b\n")
+    with pytest.raises(InputError, match="only a heading"):
+        recording.read(str(path))
     path.write_text("1,2\n3\n")
     with pytest.raises(InputError, match="not a table of numbers"):
         recording.read(str(path))

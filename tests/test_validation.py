@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import jax
@@ -353,3 +354,9 @@ def test_labels_of_matlab(nets):
     assert validate(net, xs, scores).ok
     bad = [s.excess for s in validate(net, xs, scores, state=stale).per_sequence]
     assert np.mean(np.array(bad) > 1) > 0.9
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, math.nan, math.inf])
+def test_no_tolerance(net, x, truth, tolerance):
+    with pytest.raises(InputError, match="no tolerance"):
+        validate(net, x, truth, tolerance=tolerance)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import numpy as np
-
 from ..errors import DamagedFile, JlstmError, Unsupported
 from ..layers import Flatten
 from ..network import PORTS, Factors, Network, Node, Origin
@@ -290,29 +287,5 @@ class _Assembly:
         )
         net, cast = one_precision(net, single)
         notices = [f"{n}: {text}" for n, b in self.built.items() for text in b.notices]
-        notices += [text for text in (cast, _moved(net)) if text]
+        notices += [cast] if cast else []
         return net.replace(origin=origin._replace(notices=tuple(notices)))
-
-
-# --- the finished network -------------------------------------------------------------
-
-
-def _moved(net: Network) -> str:
-    """What to say of a network that was saved in another state than its initial one."""
-    saved = net.saved or {}
-    moved = [
-        name
-        for name in net.recurrent
-        if name in saved and _differ(net.initial[name], saved[name])
-    ]
-    if not moved:
-        return ""
-    return (
-        f"saved with a state in {', '.join(moved)} that is not its initial one; "
-        "predictions start from the initial state (state=net.saved continues)"
-    )
-
-
-def _differ(a: Any, b: Any) -> bool:
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return any(not np.array_equal(x, y) for x, y in pairs)

@@ -30,7 +30,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
-from ..errors import DamagedFile, JlstmError, Unsupported
+from ..errors import DamagedFile, InputError, JlstmError, Unsupported
 from ..golden import Golden
 from ..network import Network
 from .structure import check_arrays, decode, encode
@@ -110,6 +110,11 @@ def write_whole(path: str | Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(
+            "cannot be written", file=path, found=error.strerror or str(error)
+        ) from None
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
