@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import loadmat
+from scipy.io import loadmat, savemat
 
 import jlstm
 
@@ -113,3 +113,32 @@ def test_description_names_every_array_once(arrays):
     named += golden["layers"].values()
     assert sorted(named) == sorted(arrays)
     assert set(golden["layers"]) <= {layer["name"] for layer in description["layers"]}
+
+
+def test_the_example_description_is_read(tmp_path, rng):
+    """configs/hand_extracted.toml, on random weights, against the loop above."""
+    hidden, features, outputs = 4, 10, 2
+    sizes = {"W1": (16, features), "R1": (16, hidden), "b1": (16, 1),
+             "W2": (16, hidden), "R2": (16, hidden), "b2": (16, 1)}  # fmt: skip
+    arrays = {f"LSTM_{name}": rng.normal(size=size) for name, size in sizes.items()}
+    arrays["FC_Weights"] = rng.normal(size=(outputs, hidden))
+    arrays["FC_Bias"] = rng.normal(size=(outputs, 1))
+    arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
+    path = tmp_path / "weights.mat"
+    savemat(path, arrays)
+    config = Path(__file__).parent.parent / "configs" / "hand_extracted.toml"
+    net = jlstm.load(path, layers=config)
+    x = rng.normal(size=(7, features))
+    signal = x
+    for k in "12":
+        w, r, b = (arrays[f"LSTM_{p}{k}"].astype(float) for p in "WRb")
+        h = c = np.zeros(hidden)
+        rows = []
+        for x_t in signal:
+            i, f, g, o = np.split(w @ x_t + r @ h + b[:, 0], 4)
+            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            h = np.tanh(c) / (1 + np.exp(-o))
+            rows.append(h)
+        signal = np.maximum(rows, 0)
+    expected = signal @ arrays["FC_Weights"].T + arrays["FC_Bias"].T
+    np.testing.assert_allclose(jlstm.predict(net, x), expected, rtol=1e-5, atol=1e-5)
