@@ -37,7 +37,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -71,14 +70,6 @@ class Runs(NamedTuple):
     spread: Values
 
 
-def double_precision() -> AbstractContextManager[Any]:
-    """JAX's double precision, for the length of a `with` statement."""
-    enable = getattr(jax, "enable_x64", None)
-    if enable is None:  # before jax 0.8
-        enable = jax.experimental.enable_x64  # type: ignore[attr-defined]
-    return enable(True)
-
-
 def measure(
     net: Network,
     xs: Sequence[Any],
@@ -103,7 +94,7 @@ def measure(
     xs = [jax.tree.map(lambda a: np.asarray(a, dtype), x) for x in xs]
     exact: list[Values] = []
     if judged or precision == "double":
-        with double_precision():
+        with jax.enable_x64(True):
             exact = evaluate(net.astype(np.float64), xs, names, state)
     own = exact
     if precision != "double":

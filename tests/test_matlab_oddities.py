@@ -5,7 +5,7 @@ from __future__ import annotations
 import matlab_structs as m
 import numpy as np
 import pytest
-from matlab_files import flag, lost_gpu_array, number, series, write
+from matlab_files import dag, lost_gpu_array, number, series, write
 
 from jlstm.errors import JlstmError
 from jlstm.formats import matlab
@@ -146,11 +146,6 @@ def only(tmp_path, layer, first=None):
 VECTORS, OUT = m.sequence_input("in", C), m.regression("out")
 
 
-def test_a_switch_that_is_off(tmp_path):
-    net = only(tmp_path, m.dense(RNG, "x", C, 4, Sparse=flag(False)))
-    assert any("Sparse" in name for name in net.origin.ignored)
-
-
 @pytest.mark.parametrize("value", [np.ones((4, 1), np.float32), "lost"])
 def test_a_saved_state_that_cannot_be_used(tmp_path, value):
     if isinstance(value, str):
@@ -168,7 +163,7 @@ def test_training_factors_that_fit_no_gate(tmp_path, rate):
     bias = m.learnable(np.ones((20, 1), np.float32), rate=rate)
     net = only(tmp_path, m.lstm(RNG, "x", C, H, Bias=bias))
     assert all(factor.learn_rate == 1 for factor in net.factors)
-    assert any("BiasLearnRateFactor" in name for name in net.origin.ignored)
+    assert any("BiasLearnRateFactor" in text for text in net.origin.notices)
 
 
 def test_statistics_of_whole_numbers(tmp_path):
@@ -178,3 +173,19 @@ def test_statistics_of_whole_numbers(tmp_path):
     net = only(tmp_path, m.dense(RNG, "x", C, 4), first)
     found = predict(net, np.zeros((2, C)), trace=True)[1]["in"]
     np.testing.assert_array_equal(found, -np.tile(mean.T.astype(float), (2, 1)))
+
+
+def test_channels_of_images_of_one_place(tmp_path):
+    """Fully connected layers of the first releases leave 1 x 1 x C: Dim 3 is C."""
+    parts = [m.dense(RNG, name, 6 * 5 * C, size) for name, size in (("a", 2), ("b", 4))]
+    join = m.layer("ConcatenationLayer", "x", Dim=number(3), NumInputs=number(2))
+    wires = [("in", "a"), ("in", "b"), ("a", "x/in1"), ("b", "x/in2"), ("x", "out")]
+    layers = [m.image_input("in", 6, 5, C), *parts, join, OUT]
+    net = matlab.load(write(tmp_path / "net.mat", net=dag(layers, wires)))
+    x = RNG.normal(size=(6, 5, C))
+    saved = [part.properties["any"] for part in parts]
+    expected = [
+        f["Weights"]["Value"] @ x.ravel(order="F") + f["Bias"]["Value"].ravel()
+        for f in saved
+    ]
+    np.testing.assert_allclose(predict(net, x), np.concatenate(expected), rtol=2e-5)

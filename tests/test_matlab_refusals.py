@@ -243,7 +243,7 @@ def test_a_function_layer(tmp_path):
 
 
 @pytest.mark.parametrize("value", [
-    number(1), flag(True), "text", {"a": number(1)}, cell([number(1)]), string("x"),
+    number(1), flag(False), "text", {"a": number(1)}, cell([number(1)]), string("x"),
 ])  # fmt: skip
 def test_an_unknown_property(tmp_path, value):
     layer = m.dense(RNG, "x", C, K, Sparsity=value)

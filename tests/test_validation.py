@@ -360,3 +360,9 @@ def test_labels_of_matlab(nets):
 def test_no_tolerance(net, x, truth, tolerance):
     with pytest.raises(InputError, match="no tolerance"):
         validate(net, x, truth, tolerance=tolerance)
+
+
+def test_its_truth_is_its_verdict(net, x, truth):
+    recorded = truth["fc"]
+    assert validate(net, x, recorded)
+    assert not validate(net, x, recorded + 1)

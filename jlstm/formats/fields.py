@@ -24,6 +24,7 @@ class Fields:
 
     Attributes:
         ignored: what `finish` left out: inert fields that nobody asked for.
+        notices: what was not understood and has no part in a prediction.
     """
 
     def __init__(self, values: dict[str, Any], place: str, class_name: str = ""):
@@ -35,6 +36,7 @@ class Fields:
         self._values = {short[name]: values[name] for name in sorted(values, key=_own)}
         self._left = {name: None for name in short.values() if name not in inherited}
         self.ignored: list[str] = []
+        self.notices: list[str] = []
 
     @property
     def names(self) -> list[str]:
@@ -123,13 +125,8 @@ class Fields:
             self._left.pop(name, None)
 
     def finish(self) -> None:
-        """Refuse what nobody asked for, unless it is empty or a switch that is off.
-
-        A property that a later release adds as false is what earlier ones computed.
-        """
+        """Refuse what nobody asked for, unless it is empty."""
         for name in self.left:
-            if _is_off(self._values[name]):
-                continue
             self.refuse(name, _show(self._values[name]), None, unknown=True)
         self.ignored += list(self._left)
 
@@ -273,10 +270,6 @@ def _decode_strings(words: Any) -> tuple[str, ...] | None:
         found.append(text[at : at + 2 * length].decode("utf-16-le", "replace"))
         at += 2 * length
     return tuple(found)
-
-
-def _is_off(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype == bool and not value.any()
 
 
 def _is_empty(value: Any) -> bool:

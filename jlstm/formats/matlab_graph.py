@@ -206,6 +206,7 @@ class _Assembly:
         else:
             built = matlab_layers.read(saved.class_name, fields, seen)
         self.ignored += [f"{place}.{name}" for name in fields.ignored]
+        built.notices += fields.notices
         layer = built.layer
         if folded and (isinstance(layer, Recurrent) or layer.needs_whole_sequence):
             raise Unsupported(

@@ -121,8 +121,8 @@ def _check_state_inputs(f: Fields, inputs: list[Shape], states: int) -> None:
 def _per_gate(f: Fields, name: str, factor: Any, gates: int) -> list[float]:
     """A training factor for each gate; MATLAB repeats them for every row of a gate.
 
-    Factors that fit no gate fall back to their defaults and are listed as ignored: no
-    prediction depends on them.
+    Factors that fit no gate fall back to their defaults, with a notice: no prediction
+    depends on them, further training does.
     """
     values = np.ravel(factor).astype(float)
     if values.size == 1:
@@ -131,7 +131,7 @@ def _per_gate(f: Fields, name: str, factor: Any, gates: int) -> list[float]:
         blocks = values.reshape(gates, -1)
         if np.all(blocks == blocks[:, :1]):
             return [float(v) for v in blocks[:, 0]]
-    f.ignored.append(name)
+    f.notices.append(f"{name} fits no gate and is read as its default")
     return [0.0 if name == "BiasL2Factor" else 1.0] * gates
 
 
