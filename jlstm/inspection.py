@@ -7,12 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from .layers import Classification, Input
-from .network import Network, same_state
-from .recurrent import LSTM, Bidirectional, Recurrent
-
-NEGLIGIBLE = 1e-10
-"""Weights this small beside the largest of their array change no float32 sum."""
+from .auditing import audit, saved
+from .network import Network
 
 
 def layer_table(net: Network) -> list[dict[str, Any]]:
@@ -62,7 +58,10 @@ def describe(net: Network) -> str:
         lines.append(f"initial state: {_state_words(net)}; the saved state {moved}")
     if net.classes:
         lines.append(f"classes: {_shorten(', '.join(net.classes), 300)}")
-    lines += [f"note: {notice}" for notice in notices(net)]
+    found = audit(net)
+    lines += [f"input: {remark.words}; {remark.consequence}" for remark in found.advice]
+    told = [*net.origin.notices, *map(str, found.remarks)]
+    lines += [f"note: {notice}" for notice in told]
     return "\n".join(lines)
 
 
@@ -110,116 +109,13 @@ def _shorten(text: str, width: int) -> str:
 
 
 def notices(net: Network) -> list[str]:
-    """What a user should know before trusting the network, by layer.
+    """What a user should know before trusting the network, a line each.
 
-    The reader's own remarks, a saved state, constant inputs, a recurrence that was
-    never learned, units and inputs without effect, weights that are denormal or NaN.
+    The remarks of its reader, then those of `audit`.
     """
-    found = [*net.origin.notices, *saved_state(net)]
-    for name in (node.name for node in net.graph):
-        layer = net.layers[name]
-        if isinstance(layer, Input):
-            found += _constant_inputs(name, layer)
-        elif isinstance(layer, Recurrent):
-            found += _recurrent_notices(name, layer)
-        elif isinstance(layer, Classification) and not layer.classes:
-            found.append(f"{name}: the class names were not saved")
-    return found + _odd_numbers(net)
+    return [*net.origin.notices, *map(str, audit(net).remarks)]
 
 
 def saved_state(net: Network) -> list[str]:
     """That the network was saved in a state other than its initial one, if it was."""
-    moved = [
-        name
-        for name in net.recurrent
-        if net.saved is not None and not same_state(net.saved[name], net.initial[name])
-    ]
-    if not moved:
-        return []
-    return [
-        f"saved with a state in {', '.join(moved)} that is not its initial one; "
-        "MATLAB's own predict continues from it (state=net.saved, --state saved); "
-        "here predictions start from the initial state"
-    ]
-
-
-def _constant_inputs(name: str, layer: Input) -> list[str]:
-    if layer.std is not None:
-        flat = np.asarray(layer.std) == 0
-    elif layer.minimum is not None and layer.maximum is not None:
-        flat = np.asarray(layer.minimum) == np.asarray(layer.maximum)
-    else:
-        return []
-    if not np.any(flat):
-        return []
-    return [
-        f"{name}: {int(flat.sum())} of {flat.size} features were constant in training; "
-        "normalising them divides by zero"
-    ]
-
-
-def _recurrent_notices(name: str, layer: Recurrent) -> list[str]:
-    if isinstance(layer, Bidirectional):
-        return [
-            *_recurrent_notices(f"{name} forward", layer.forward),
-            *_recurrent_notices(f"{name} backward", layer.backward),
-        ]
-    gates = [getattr(layer, gate) for gate in layer.gates]
-    inputs = np.concatenate([np.asarray(gate.input_weights) for gate in gates])
-    recurrent = np.stack([np.asarray(gate.recurrent_weights) for gate in gates])
-    found = []
-    if isinstance(layer, LSTM) and np.all(np.asarray(layer.f.bias) == 1):
-        largest = float(np.max(np.abs(recurrent), initial=0))
-        if largest < 1e-6:
-            found.append(
-                f"{name}: never learned recurrence (all forget biases are exactly 1, "
-                f"recurrent weights at most {largest:.0e}): it was trained on "
-                "sequences of one step"
-            )
-    unused = np.all(np.abs(inputs) <= NEGLIGIBLE * np.max(np.abs(inputs)), axis=0)
-    if np.any(unused):
-        found.append(
-            f"{name}: {int(unused.sum())} of {unused.size} inputs have no effect "
-            f"(indices {_list(np.flatnonzero(unused))})"
-        )
-    dead = _dead_units(inputs.reshape(len(gates), -1, inputs.shape[1]), recurrent)
-    if np.any(dead):
-        found.append(
-            f"{name}: {int(dead.sum())} of {dead.size} units are dead: nothing they "
-            f"receive changes their output (indices {_list(np.flatnonzero(dead))})"
-        )
-    return found
-
-
-def _dead_units(inputs: np.ndarray, recurrent: np.ndarray) -> np.ndarray:
-    """Units all of whose incoming weights are negligible, `(H,)`."""
-    scale = max(np.max(np.abs(inputs)), np.max(np.abs(recurrent), initial=0))
-    if not scale:
-        return np.zeros(inputs.shape[1], bool)
-    small = NEGLIGIBLE * scale
-    return np.all(np.abs(inputs) <= small, axis=(0, 2)) & np.all(
-        np.abs(recurrent) <= small, axis=(0, 2)
-    )
-
-
-def _odd_numbers(net: Network) -> list[str]:
-    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(net.layers)]
-    broken = sum(int(np.sum(~np.isfinite(array))) for array in arrays)
-    denormal = sum(
-        int(np.sum((array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)))
-        for array in arrays
-    )
-    found = []
-    if broken:
-        found.append(f"{broken:,} weights are NaN or infinite: its training diverged")
-    if denormal:
-        found.append(
-            f"{denormal:,} weights are denormal numbers, the remains of weights that "
-            "L2 regularisation erased; processors may take them for zero"
-        )
-    return found
-
-
-def _list(indices: np.ndarray) -> str:
-    text = ", ".join(str(k) for k in indices[:8])
-    return text + (", ..." if len(indices) > 8 else "")
+    return [str(remark) for remark in saved.saved_state(net)]

@@ -226,7 +226,7 @@ def predict(
         InputError: the input does not fit, or double precision is off while the
             parameters are double.
     """
-    xs = _as_inputs(net, x, whole=True)
+    xs = as_inputs(net, x, whole=True)
     start = init_state(net)
     if state is not None:
         start = _checked_state(state, start, whole=True)
@@ -253,7 +253,7 @@ def step(net: Network, state: State, x: Any) -> tuple[State, Any]:
                 found=repr(net.layers[name]),
                 do="use predict, or give it windows of the signal",
             )
-    xs = _as_inputs(net, x, whole=False)
+    xs = as_inputs(net, x, whole=False)
     # A stream has checked its state, and has no initial one to compare with.
     state = _checked_state(state, net.initial or state, whole=True)
     after, values, _ = _run(net, xs, state, whole=False, trace=False)
@@ -306,7 +306,7 @@ def _outputs(net: Network, values: dict[str, Array]) -> Any:
     return results[0] if len(results) == 1 else results
 
 
-def _as_inputs(net: Network, x: Any, *, whole: bool) -> dict[str, Array]:
+def as_inputs(net: Network, x: Any, *, whole: bool) -> dict[str, Array]:
     """Inputs by name, cast to the precision of the network, shapes checked."""
     names = net.inputs
     if isinstance(x, Mapping):

@@ -13,9 +13,10 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 FLOORS = [
     {"errors", "pytree"},
     {"activations", "kernels", "layers", "gates", "recurrent"},
-    {"graph", "network", "inspection"},
+    {"graph", "network", "auditing", "inspection"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"},
+    {"remedies", "mistakes", "finding", "diagnosis"},
     {"stream", "loading"},
     {"demo", "plots", "arguments", "cli", "__init__", "__main__"},
 ]

@@ -1,0 +1,522 @@
+"""One compiled program for a network and all the ways to run it wrongly.
+
+The mistakes of the catalogue are data to it: other parameter arrays, another input,
+another starting state, and a table of switches, one row a layer. So hundreds of
+mistakes run at once, `lax.map` over sets of parameters and `vmap` over everything that
+leaves the parameters alone, and nothing is compiled anew.
+
+A network that can run step by step runs in one scan over the whole graph, because some
+mistakes tie layers together (one state for two layers, a layer that reads the past of
+the layer below). Others run layer by layer. Sequences of different length lie in
+arrays of one length with a window `begin <= t < end`; outside of it every state stands
+still.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .. import kernels
+from ..activations import ACTIVATIONS
+from ..graph import Node
+from ..layers import Activation, Dropout, Input, Softmax
+from ..network import Network
+from ..pytree import Array, pytree, static
+from ..recurrent import GRU, LSTM, RESET_MODES, Bidirectional, Recurrent
+
+SWITCHES = (
+    "gate",  # activation of the gates
+    "candidate",  # activation of the candidate
+    "cell",  # activation of the cell on its way out
+    "reset_h",  # number of steps after which h starts anew; 0: never
+    "reset_c",
+    "slot",  # 1 + the place in the graph of the layer whose state is used
+    "delayed",  # reads what the layers below gave one step before
+    "coupled",  # forget gate is 1 - input gate
+    "inverted",  # update gate is 1 - update gate
+    "reset_mode",  # 1 + the place in RESET_MODES
+    "after",  # function applied to the output
+    "instead",  # function in place of the layer
+    "pooled",  # 1: the first output in place of the last, 2: the mean
+    "backward_last",  # the backward half is taken at the last step
+    "backward_unturned",  # backward outputs stay in reversed time
+    "backward_forwards",  # the backward direction runs forwards
+    "halves_swapped",
+    "closed",  # at an input: from the second step on it is the network's output
+)
+SWITCH = {name: k for k, name in enumerate(SWITCHES)}
+
+GATE_FUNCTIONS = ("own", "sigmoid", "hard-sigmoid", "hard-sigmoid-keras3", "tanh")
+STATE_FUNCTIONS = ("own", "tanh", "softsign", "relu", "sigmoid", "identity")
+FUNCTIONS = ("own", "identity", "relu", "tanh", "sigmoid", "softsign")
+REPLACEABLE = (Activation, Softmax, Dropout, Input)
+"""Layers that can be left out, because their output has the shape of their input."""
+
+
+@pytree
+class Cell:
+    """Parameters of one direction of a recurrent layer, gates side by side."""
+
+    w: Array
+    r: Array
+    b: Array
+    rb: Array | None
+    peephole: Array | None
+    q_in: Array | None
+    q_out: Array | None
+    kind: str = static(default="lstm")
+    gate: str = static(default="sigmoid")
+    state: str = static(default="tanh")
+    mode: str = static(default="")
+    last: bool = static(default=False)
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The order of the row blocks."""
+        return LSTM.gates if self.kind == "lstm" else GRU.gates
+
+    @property
+    def hidden(self) -> int:
+        """H."""
+        return self.w.shape[0] // len(self.gates)
+
+
+@pytree
+class Both:
+    """The two directions of a bidirectional layer."""
+
+    forward: Cell
+    backward: Cell
+    last: bool = static(default=False)
+
+
+@pytree
+class Wired:
+    """A network as the engine takes it: parameters by layer, and the graph."""
+
+    layers: dict[str, Any]
+    graph: tuple[Node, ...] = static(default=())
+    outputs: tuple[str, ...] = static(default=())
+    timed: tuple[str, ...] = static(default=())
+    stepwise: bool = static(default=True)
+
+
+class Data(NamedTuple):
+    """One run that leaves the parameters alone."""
+
+    x: dict[str, Array]
+    state: dict[str, Any]
+    switches: Array
+    begin: Array
+    end: Array
+
+
+def wire(net: Network, dtype: Any = np.float64) -> Wired:
+    """The network in the engine's form, in double precision."""
+    net = jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), net)
+    layers = {name: _cell(layer) for name, layer in net.layers.items()}
+    whole = any(layer.needs_whole_sequence for layer in net.layers.values())
+    ports = any("/" in ref for node in net.graph for ref in (*node.inputs,))
+    wired = any(
+        isinstance(net.layers[node.name], Recurrent) and len(node.inputs) > 1
+        for node in net.graph
+    )
+    timed = tuple(name for name, shape in net.shapes.items() if shape.time)
+    sequence = all(net.layers[name].time for name in net.inputs)  # pyright: ignore
+    return Wired(
+        layers,
+        net.graph,
+        net.outputs,
+        timed,
+        sequence and not (whole or ports or wired),
+    )
+
+
+def _cell(layer: Any) -> Any:
+    if isinstance(layer, Bidirectional):
+        last = layer.output_mode == "last"
+        return Both(_cell(layer.forward), _cell(layer.backward), last=last)
+    if not isinstance(layer, LSTM | GRU):
+        return layer
+    gates = [getattr(layer, name) for name in layer.gates]
+    peephole = getattr(layer, "peephole", None)
+
+    def side_by_side(field: str) -> Any:
+        parts = [getattr(gate, field) for gate in gates]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    return Cell(
+        side_by_side("input_weights"),
+        side_by_side("recurrent_weights"),
+        side_by_side("bias"),
+        side_by_side("recurrent_bias"),
+        None if peephole is None else np.stack([peephole.i, peephole.f, peephole.o]),
+        layer.input_projector,
+        layer.output_projector,
+        kind="lstm" if isinstance(layer, LSTM) else "gru",
+        gate=layer.gate_activation,
+        state=layer.state_activation,
+        mode=getattr(layer, "reset_mode", ""),
+        last=layer.output_mode == "last",
+    )
+
+
+@partial(jax.jit, static_argnames="names")
+def run_all(
+    wired: Wired, count: Array, data: Data, names: tuple[str, ...]
+) -> dict[str, Array]:
+    """Every run with every set of parameters.
+
+    Arguments:
+        wired: parameters with a leading axis P, of which the first `count` are run.
+        count: how many of them, at most P.
+        data: with leading axes P and B.
+        names: what to return: outputs, layers, inner signals such as "lstm_1.c".
+
+    Returns:
+        by name `(P, B, time, ...)`, or `(P, B, ...)` where there is no time.
+    """
+
+    def one(k: Array) -> dict[str, Array]:
+        mine, runs = jax.tree.map(
+            lambda leaf: lax.dynamic_index_in_dim(leaf, k, keepdims=False),
+            (wired, data),
+        )
+        return jax.vmap(lambda d: _run(mine, d, names))(runs)
+
+    places = len(jax.tree.leaves(wired)[0])
+    shapes = jax.eval_shape(one, jnp.int32(0))
+    results = jax.tree.map(lambda s: jnp.zeros((places, *s.shape), s.dtype), shapes)
+
+    def body(k: Array, results: dict[str, Array]) -> dict[str, Array]:
+        return jax.tree.map(
+            lambda all_, new: lax.dynamic_update_index_in_dim(all_, new, k, 0),
+            results,
+            one(k),
+        )
+
+    return lax.fori_loop(0, count, body, results)
+
+
+def _run(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]:
+    return (_stepwise if wired.stepwise else _whole)(wired, d, names)
+
+
+# --- all layers in one scan -----------------------------------------------------------
+
+
+def _stepwise(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]:
+    steps = len(next(iter(d.x.values())))
+    place = {node.name: k for k, node in enumerate(wired.graph)}
+    cells = [n.name for n in wired.graph if isinstance(wired.layers[n.name], Cell)]
+
+    def step(carry: Any, now: Any) -> Any:
+        states, pooled, before, y_before = carry
+        t, xs = now
+        active = (d.begin <= t) & (t < d.end)
+        slots = dict(states)
+        values: dict[str, Array] = {}
+        signals: dict[str, Array] = {}
+        averages: dict[str, Any] = {}
+        for name, refs in wired.graph:
+            layer, code = wired.layers[name], d.switches[place[name]]
+            if not refs:
+                given = [_closed(code, xs[name], y_before, t > d.begin)]
+            else:
+                late = code[SWITCH["delayed"]] > 0
+                given = [
+                    _where(late, before[ref], values[ref])
+                    if isinstance(layer, Cell)
+                    else values[ref]
+                    for ref in refs
+                ]
+            if isinstance(layer, Cell):
+                own = slots[name]
+                for other in _peers(wired, cells, name):
+                    chosen = code[SWITCH["slot"]] == place[other] + 1
+                    own = _where(chosen, slots[other], own)
+                own = _restart(code, own, d.state[name], t - d.begin)
+                new, inner = step_cell(layer, code, own, project(layer, given[0]))
+                new = _where(active, new, own)
+                for other in _peers(wired, cells, name):
+                    chosen = code[SWITCH["slot"]] == place[other] + 1
+                    slots[other] = _where(chosen, new, slots[other])
+                slots[name] = new
+                y = new[0]
+                if layer.last:
+                    averages[name] = _pool(pooled[name], y, active, t - d.begin)
+                    y = _choose(code, y, averages[name])
+                signals |= {f"{name}.{key}": value for key, value in inner.items()}
+            else:
+                y = _stateless(layer, code, given)
+            values[name] = _after(code, y)
+        everything = values | signals
+        kept = {name: values[name] for name in before}
+        y = values[wired.outputs[0]]
+        y_before = y if y.shape == y_before.shape else y_before
+        return (slots, averages, kept, y_before), {n: everything[n] for n in names}
+
+    start = _start(wired, d)
+    _, found = lax.scan(step, start, (jnp.arange(steps), d.x))
+    end = d.end - 1
+    return {
+        name: value
+        if _is_timed(wired, name)
+        else lax.dynamic_index_in_dim(value, end, keepdims=False)
+        for name, value in found.items()
+    }
+
+
+def _start(wired: Wired, d: Data) -> Any:
+    """States, running averages, the values of a step before the first, its output."""
+    dtype = jax.tree.leaves(wired)[0].dtype
+    x = {name: value[0] for name, value in d.x.items()}
+    values: dict[str, Any] = {}
+    for name, refs in wired.graph:
+        layer = wired.layers[name]
+        if isinstance(layer, Cell):
+            values[name] = jnp.zeros(layer.hidden, dtype)
+        else:
+            given = [values[ref] for ref in refs] or [x[name]]
+            values[name] = jnp.zeros(jax.eval_shape(layer, *given).shape, dtype)
+    averages = {
+        name: (values[name], values[name])
+        for name, layer in wired.layers.items()
+        if isinstance(layer, Cell) and layer.last
+    }
+    first = next(iter(x.values()))
+    # Only the sources of recurrent layers are ever read late.
+    sources = {
+        ref
+        for name, refs in wired.graph
+        for ref in refs
+        if isinstance(wired.layers[name], Cell)
+    }
+    before = {name: values[name] for name in sources}
+    state = {name: tuple(part) for name, part in d.state.items()}
+    return state, averages, before, jnp.zeros_like(first)
+
+
+def _peers(wired: Wired, cells: list[str], name: str) -> list[str]:
+    """Other layers with a state of the same shape."""
+    mine = wired.layers[name]
+    return [
+        other
+        for other in cells
+        if other != name
+        and wired.layers[other].hidden == mine.hidden
+        and wired.layers[other].kind == mine.kind
+    ]
+
+
+def _closed(code: Array, x: Array, y: Array, later: Array) -> Array:
+    return _where((code[SWITCH["closed"]] > 0) & later, y, x)
+
+
+def _restart(code: Array, state: Any, initial: Any, t: Array) -> Any:
+    """Parts of the state from the start, where a switch says so."""
+    every = [code[SWITCH["reset_h"]], code[SWITCH["reset_c"]]]
+    return tuple(
+        jnp.where((period > 0) & (t % jnp.maximum(period, 1) == 0), first, part)
+        for period, part, first in zip(every, state, initial, strict=False)
+    )
+
+
+def _pool(before: Any, y: Array, active: Array, t: Array) -> Any:
+    first, mean = before
+    first = jnp.where(t == 0, y, first)
+    mean = jnp.where(active, mean + (y - mean) / (jnp.maximum(t, 0) + 1), mean)
+    return first, mean
+
+
+def _choose(code: Array, last: Array, averages: Any) -> Array:
+    pooled = code[SWITCH["pooled"]]
+    first, mean = averages
+    return jnp.where(pooled == 1, first, jnp.where(pooled == 2, mean, last))
+
+
+# --- layer by layer -------------------------------------------------------------------
+
+
+def _whole(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]:
+    values: dict[str, Array] = {}
+    for k, (name, refs) in enumerate(wired.graph):
+        layer, code = wired.layers[name], d.switches[k]
+        given = [values[ref] for ref in refs] or [d.x[name]]
+        if isinstance(layer, Cell | Both):
+            state = d.state[name]
+            if given[1:]:
+                state = type(state)(*given[1:])
+            once = given[0].ndim == 1
+            x = given[0][None] if once else given[0]
+            y, ends, inner = _recur(layer, code, state, x, d)
+            y = y.reshape(y.shape[-1:]) if once else y
+            values |= {
+                f"{name}/{port}": end
+                for port, end in zip(("hidden", "cell"), ends, strict=False)
+            }
+            values |= {f"{name}.{key}": value for key, value in inner.items()}
+        else:
+            y = _stateless(layer, code, given)
+        values[name] = _after(code, y)
+    return {name: values[name] for name in names}
+
+
+def _recur(layer: Any, code: Array, state: Any, x: Array, d: Data) -> Any:
+    if isinstance(layer, Cell):
+        end, inner = _scan(layer, code, state, x, d)
+        h = inner["h"]
+        if layer.last:
+            t = jnp.arange(len(x))
+            inside = ((d.begin <= t) & (t < d.end))[:, None]
+            mean = jnp.sum(jnp.where(inside, h, 0), 0) / (d.end - d.begin)
+            first = lax.dynamic_index_in_dim(h, d.begin, keepdims=False)
+            return _choose(code, end[0], (first, mean)), end, inner
+        return h, end, inner
+    t = jnp.arange(len(x))
+    inside = (d.begin <= t) & (t < d.end)
+    turned = jnp.where(inside, d.begin + d.end - 1 - t, t)
+    forwards = code[SWITCH["backward_forwards"]] > 0
+    order = jnp.where(forwards, t, turned)
+    _, along = _scan(layer.forward, code, state.forward, x, d)
+    _, against = _scan(layer.backward, code, state.backward, x[order], d)
+    ahead, back = along["h"], against["h"]
+    unturned = (code[SWITCH["backward_unturned"]] > 0) | forwards
+    back = back[jnp.where(unturned, t, turned)]
+    if layer.last:
+        early = code[SWITCH["backward_last"]] > 0
+        # Where the direction ends: at the first step, unless it ran forwards.
+        where = jnp.where(early ^ unturned, d.end - 1, d.begin)
+        ahead = lax.dynamic_index_in_dim(ahead, d.end - 1, keepdims=False)
+        back = lax.dynamic_index_in_dim(back, where, keepdims=False)
+    swapped = code[SWITCH["halves_swapped"]] > 0
+    y = jnp.where(
+        swapped,
+        jnp.concatenate([back, ahead], -1),
+        jnp.concatenate([ahead, back], -1),
+    )
+    inner = {f"forward.{key}": value for key, value in along.items()}
+    return y, (), inner
+
+
+def _scan(cell: Cell, code: Array, state: Any, x: Array, d: Data) -> Any:
+    def step(carry: Any, now: Any) -> Any:
+        t, z = now
+        own = _restart(code, carry, state, t - d.begin)
+        new, inner = step_cell(cell, code, own, z)
+        active = (d.begin <= t) & (t < d.end)
+        new = _where(active, new, own)
+        return new, inner | {"h": new[0]}
+
+    return lax.scan(step, tuple(state), (jnp.arange(len(x)), project(cell, x)))
+
+
+# --- one step of one layer ------------------------------------------------------------
+
+
+def project(cell: Cell, x: Array) -> Array:
+    """`W x + b` for one step or all."""
+    if cell.q_in is not None:
+        x = kernels.dot(x, cell.q_in)
+    return kernels.transform(cell.w, x) + cell.b
+
+
+def _recurrent(cell: Cell, weights: Array, h: Array) -> Array:
+    if cell.q_out is not None:
+        h = kernels.dot(h, cell.q_out)
+    return kernels.dot(weights, h)
+
+
+def step_cell(cell: Cell, code: Array, state: Any, z: Array) -> tuple[Any, dict]:
+    """The equations of `recurrent.py` with every wrong turn that one can take."""
+    gate = partial(_select, code[SWITCH["gate"]], GATE_FUNCTIONS, cell.gate)
+    candidate = partial(_select, code[SWITCH["candidate"]], STATE_FUNCTIONS, cell.state)
+    leaving = partial(_select, code[SWITCH["cell"]], STATE_FUNCTIONS, cell.state)
+    if cell.kind == "gru":
+        return _gru(cell, code, state, z, gate, candidate)
+    h, c = state
+    z_i, z_f, z_g, z_o = jnp.split(z + _recurrent(cell, cell.r, h), 4)
+    if cell.peephole is not None:
+        z_i, z_f = z_i + cell.peephole[0] * c, z_f + cell.peephole[1] * c
+    i, g = gate(z_i), candidate(z_g)
+    f = jnp.where(code[SWITCH["coupled"]] > 0, 1 - i, gate(z_f))
+    c = f * c + i * g
+    if cell.peephole is not None:
+        z_o = z_o + cell.peephole[2] * c
+    o = gate(z_o)
+    h = o * leaving(c)
+    return (h, c), dict(i=i, f=f, g=g, o=o, c=c, h=h)
+
+
+def _gru(cell: Cell, code: Array, state: Any, z: Array, gate: Any, squash: Any) -> Any:
+    (h,) = state
+    hidden = cell.hidden
+    x_r, x_z, x_n = jnp.split(z, 3)
+    product = _recurrent(cell, cell.r, h)
+    bias = jnp.zeros_like(product) if cell.rb is None else cell.rb
+    h_r, h_z, h_n = jnp.split(product, 3)
+    b_r, b_z, b_n = jnp.split(bias, 3)
+    r, update = gate(x_r + h_r + b_r), gate(x_z + h_z + b_z)
+    inner = _recurrent(cell, cell.r[2 * hidden :], r * h)
+    mode = code[SWITCH["reset_mode"]]
+    mode = jnp.where(mode == 0, RESET_MODES.index(cell.mode), mode - 1)
+    # In the first form a recurrent bias belongs to the others, outside of the product.
+    n = x_n + jnp.where(
+        mode == 0,
+        r * h_n + b_n,
+        jnp.where(mode == 1, inner + b_n, r * (h_n + b_n)),
+    )
+    n = squash(n)
+    z = jnp.where(code[SWITCH["inverted"]] > 0, 1 - update, update)
+    h = (1 - z) * n + z * h
+    return (h,), dict(r=r, z=update, n=n, h=h)
+
+
+def _function(name: str) -> Any:
+    if name == "hard-sigmoid-keras3":
+        return lambda x: jnp.clip(x / 6 + 0.5, 0.0, 1.0)
+    return ACTIVATIONS[name]
+
+
+def _select(code: Array, names: tuple[str, ...], own: str, x: Array) -> Array:
+    """The function chosen by a switch; all are computed, which fuses and batches."""
+    y = _function(own)(x)
+    for k, name in enumerate(names):
+        if name not in ("own", own):
+            y = jnp.where(code == k, _function(name)(x), y)
+    return y
+
+
+def _stateless(layer: Any, code: Array, given: list[Array]) -> Array:
+    y = layer(*given)
+    if isinstance(layer, REPLACEABLE):
+        chosen = code[SWITCH["instead"]]
+        for k, name in enumerate(FUNCTIONS):
+            if name != "own" and (name == "identity" or isinstance(layer, Activation)):
+                y = jnp.where(chosen == k, _function(name)(given[0]), y)
+        if isinstance(layer, Dropout):
+            scaled = given[0] * (1 - layer.probability)
+            y = jnp.where(chosen == len(FUNCTIONS), scaled, y)
+    return y
+
+
+def _after(code: Array, y: Array) -> Array:
+    chosen = code[SWITCH["after"]]
+    for k, name in enumerate(FUNCTIONS):
+        if name not in ("own", "identity"):
+            y = jnp.where(chosen == k, _function(name)(y), y)
+    return y
+
+
+def _where(chosen: Array, a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda x, y: jnp.where(chosen, x, y), a, b)
+
+
+def _is_timed(wired: Wired, name: str) -> bool:
+    return name in wired.timed or name not in wired.layers

@@ -1,0 +1,329 @@
+"""Mistakes in how the layers are run: state, activations, directions, feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ..layers import Activation, Dropout, FullyConnected, Softmax
+from ..network import State
+from ..recurrent import RESET_MODES
+from .engine import FUNCTIONS, GATE_FUNCTIONS, STATE_FUNCTIONS, Both, Cell
+from .trial import LENGTH, RUNNING, Mistake, Run, Trial, with_switch
+from .weights import directions, recurrent
+
+LIKELY_PERIODS = (2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128)
+
+
+def running(
+    trial: Trial, *, saved: State | None, given: tuple[State, ...]
+) -> Iterator[Mistake]:
+    """All mistakes in the running of a network, simple ones first."""
+    cells = recurrent(trial.wired)
+    scopes: list[tuple[str, ...]] = [(name,) for name in cells]
+    if len(cells) > 1:
+        scopes.insert(0, tuple(cells))
+    steps = max((run.end - run.begin for run in trial.runs), default=0)
+    timed = _has_time(trial)
+    if timed and trial.wired.stepwise:
+        yield from _shared(trial, cells)
+    for scope in scopes:
+        if timed:
+            yield from _resets(scope, steps)
+        yield from _functions(scope, [cells[name] for name in scope])
+    for name, layer in cells.items():
+        if isinstance(layer, Both):
+            yield from _both(name, layer, trial)
+        elif layer.last and steps > 1:
+            for code, kind in ((1, "first"), (2, "mean")):
+                yield _switched(f"{kind}-instead-of-last", (name,), "last", pooled=code)
+    yield from _between(trial)
+    if timed:
+        yield from _starts(trial, saved, given)
+        yield from _feedback(trial, cells)
+
+
+def _has_time(trial: Trial) -> bool:
+    return all(next(iter(run.x.values())).ndim > 1 for run in trial.runs)
+
+
+def _switched(
+    name: str,
+    layers: tuple[str, ...],
+    aspect: str,
+    parameters: dict[str, Any] | None = None,
+    *,
+    common: bool = True,
+    **switches: int,
+) -> Mistake:
+    touches = frozenset(f"{aspect}:{layer}" for layer in layers)
+    change = with_switch(layers, **switches)
+    return Mistake(name, layers, parameters or {}, RUNNING, change, touches, common)
+
+
+# --- state ----------------------------------------------------------------------------
+
+
+def _shared(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
+    place = trial.place
+
+    def share(names: tuple[str, ...]) -> Mistake:
+        switches = with_switch(names[1:], slot=place[names[0]] + 1)
+        touches = frozenset(f"state:{name}" for name in names)
+        return Mistake("shared-state", names, {}, RUNNING, switches, touches)
+
+    alike: dict[Any, list[str]] = {}
+    for name, cell in cells.items():
+        if isinstance(cell, Cell):
+            alike.setdefault((cell.kind, cell.hidden), []).append(name)
+    for names in alike.values():
+        for size in range(len(names), 1, -1):
+            for group in combinations(names, size):
+                yield share(group)
+
+
+def _resets(scope: tuple[str, ...], steps: int) -> Iterator[Mistake]:
+    def reset(every: int, what: str, common: bool) -> Mistake:
+        switches = {
+            f"reset_{part}": every for part in "hc" if what in ("both", part)
+        }
+        parameters = {"every": every, "what": what}
+        return _switched(
+            "state-reset", scope, "state", parameters, common=common, **switches
+        )
+
+    if steps < 2:
+        return
+    yield reset(1, "both", True)
+    yield reset(1, "h", True)
+    yield reset(1, "c", True)
+    for every in range(2, steps):
+        yield reset(every, "both", every in LIKELY_PERIODS)
+
+
+def _starts(
+    trial: Trial, saved: State | None, given: tuple[State, ...]
+) -> Iterator[Mistake]:
+    known = [("saved", saved)] if saved is not None else []
+    known += [("given", state) for state in given]
+    for number, (kind, state) in enumerate(known):
+
+        def start(trial: Trial, state: Any = state) -> Trial:
+            return trial._replace(state=trial.state | _double(state))
+
+        parameters: dict[str, Any] = {"from": kind}
+        if kind == "given":
+            parameters["number"] = number - (saved is not None) + 1
+        yield Mistake(
+            "start-state", trial_names(trial), parameters, RUNNING, start,
+            frozenset({"start"}),
+        )  # fmt: skip
+    if not (trial.wired.stepwise and recurrent(trial.wired)):
+        return
+
+    def twice(trial: Trial) -> Trial:
+        return trial._replace(runs=tuple(after(run, run) for run in trial.runs))
+
+    yield Mistake(
+        "start-state", trial_names(trial), {"from": "previous-run"}, LENGTH, twice,
+        frozenset({"start"}),
+    )  # fmt: skip
+    if len(trial.runs) > 1:
+
+        def carried(trial: Trial) -> Trial:
+            runs = [trial.runs[0]]
+            for run in trial.runs[1:]:
+                runs.append(after(runs[-1], run))
+            return trial._replace(runs=tuple(runs))
+
+        yield Mistake(
+            "start-state", trial_names(trial), {"from": "previous-sequence"}, LENGTH,
+            carried, frozenset({"start"}),
+        )  # fmt: skip
+
+
+def trial_names(trial: Trial) -> tuple[str, ...]:
+    """The recurrent layers of a network."""
+    return tuple(recurrent(trial.wired))
+
+
+def _double(state: State) -> dict[str, Any]:
+    import jax
+
+    return {
+        name: jax.tree.map(lambda a: np.asarray(a, np.float64), part)
+        for name, part in state.items()
+    }
+
+
+def after(first: Run, second: Run) -> Run:
+    """The second sequence run without a reset after the first."""
+    x = {
+        name: np.concatenate([first.x[name][first.begin : first.end], value])
+        for name, value in second.x.items()
+    }
+    ahead = first.end - first.begin
+    return Run(x, second.begin, second.end + ahead, second.at + ahead)
+
+
+# --- activations ----------------------------------------------------------------------
+
+
+def _functions(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake]:
+    cells = [cell for layer in layers for cell in directions(layer)]
+    gates, states = {c.gate for c in cells}, {c.state for c in cells}
+    lstm = all(cell.kind == "lstm" for cell in cells)
+
+    def made(name: str, function: str, **codes: int) -> Mistake:
+        aspect = "gate" if "gate" in codes else "squash"
+        return _switched(name, scope, aspect, {"function": function}, **codes)
+
+    for k, function in enumerate(GATE_FUNCTIONS):
+        if k and gates != {function}:
+            yield made("gate-activation", function, gate=k)
+    for k, function in enumerate(STATE_FUNCTIONS):
+        if not k or states == {function}:
+            continue
+        if lstm:
+            yield made("state-activation", function, candidate=k, cell=k)
+            yield made("candidate-activation", function, candidate=k)
+            yield made("cell-activation", function, cell=k)
+        else:
+            yield made("state-activation", function, candidate=k)
+    if lstm:
+        yield _switched("coupled-gates", scope, "gate-f", coupled=1)
+        return
+    if any(cell.kind == "lstm" for cell in cells):
+        return
+    yield _switched("update-inverted", scope, "gate-z", inverted=1)
+    modes = {cell.mode for cell in cells}
+    for k, mode in enumerate(RESET_MODES):
+        biased = any(cell.rb is not None for cell in cells)
+        # Without a recurrent bias the first form and the third are the same.
+        same = {RESET_MODES[0], RESET_MODES[2]} if not biased else {mode}
+        if modes <= same and mode in same:
+            continue
+        if not biased and mode == RESET_MODES[2]:
+            continue
+        yield _switched("reset-mode", scope, "mode", {"mode": mode}, reset_mode=k + 1)
+
+
+def _between(trial: Trial) -> Iterator[Mistake]:
+    """Functions put in, left out or mistaken between the layers."""
+    inserted = ("relu", "tanh", "sigmoid", "softsign")
+    groups: dict[str, list[str]] = {}
+    followed = {
+        ref.split("/")[0]: trial.wired.layers[node.name]
+        for node in trial.wired.graph
+        for ref in node.inputs
+    }
+    for name, layer in trial.wired.layers.items():
+        if isinstance(layer, Cell | Both | FullyConnected):
+            kind = "recurrent" if not isinstance(layer, FullyConnected) else "dense"
+            groups.setdefault(kind, []).append(name)
+            yield from _inserted((name,), inserted, followed.get(name))
+        elif isinstance(layer, Activation):
+            groups.setdefault(layer.name, []).append(name)
+            yield from _replaced((name,), layer.name)
+        elif isinstance(layer, Softmax):
+            yield _switched("activation-omitted", (name,), "instead", instead=1)
+        elif isinstance(layer, Dropout):
+            factor = {"factor": 1 - float(layer.probability)}
+            yield _switched(
+                "dropout-scaled", (name,), "instead", factor, instead=len(FUNCTIONS)
+            )
+    for kind, names in groups.items():
+        if len(names) > 1 and kind != "dense":
+            if kind == "recurrent":
+                same = [followed.get(name) for name in names]
+                relu = all(isinstance(n, Activation) and n.name == "relu" for n in same)
+                yield from _inserted(tuple(names), inserted, same[0] if relu else None)
+            else:
+                yield from _replaced(tuple(names), kind)
+
+
+def _inserted(
+    names: tuple[str, ...], functions: tuple[str, ...], next_layer: Any
+) -> Iterator[Mistake]:
+    for function in functions:
+        if isinstance(next_layer, Activation) and next_layer.name == function == "relu":
+            continue  # relu of relu
+        yield _switched(
+            "activation-inserted", names, "after", {"function": function},
+            after=FUNCTIONS.index(function),
+        )  # fmt: skip
+
+
+def _replaced(names: tuple[str, ...], own: str) -> Iterator[Mistake]:
+    if own != "identity":
+        yield _switched("activation-omitted", names, "instead", instead=1)
+    for k, function in enumerate(FUNCTIONS):
+        if function not in ("own", "identity", own):
+            yield _switched(
+                "activation-replaced", names, "instead", {"function": function},
+                instead=k,
+            )  # fmt: skip
+
+
+# --- directions and feedback ----------------------------------------------------------
+
+
+def _both(name: str, layer: Both, trial: Trial) -> Iterator[Mistake]:
+    if layer.last:
+        yield _switched("backward-last", (name,), "backward", backward_last=1)
+    else:
+        yield _switched(
+            "backward-not-reversed", (name,), "backward", backward_unturned=1
+        )
+    yield _switched("backward-forwards", (name,), "backward", backward_forwards=1)
+    yield _switched("halves-swapped", (name,), "halves", halves_swapped=1)
+
+
+def _feedback(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
+    wired = trial.wired
+    if not wired.stepwise:
+        return
+    first = [node.name for node in wired.graph if not node.inputs]
+    for node in wired.graph:
+        # The first layer's past input is the input shifted in time, listed elsewhere.
+        if node.name in cells and not _from_inputs(wired, node.name, cells):
+            yield _switched("layer-delayed", (node.name,), "delay", delayed=1)
+    timed = set(wired.outputs) <= set(wired.timed)
+    if len(first) == 1 and len(wired.outputs) == 1 and timed:
+        (run, *_) = trial.runs
+        if next(iter(run.x.values())).shape[1:] == (_width(trial),):
+            yield Mistake(
+                "closed-loop", (), {}, RUNNING, with_switch(first, closed=1),
+                frozenset({"input"}),
+            )  # fmt: skip
+
+
+def _from_inputs(wired: Any, name: str, cells: dict[str, Any]) -> bool:
+    """Whether no other recurrent layer lies before this one."""
+    inputs = {node.name: node.inputs for node in wired.graph}
+    waiting = list(inputs[name])
+    while waiting:
+        ref = waiting.pop().split("/")[0]
+        if ref in cells:
+            return False
+        waiting += inputs[ref]
+    return True
+
+
+def _width(trial: Trial) -> int:
+    """Columns of the output, where a dense layer says so; 0 where it is not known."""
+    inputs = {node.name: node.inputs for node in trial.wired.graph}
+    name = trial.wired.outputs[0]
+    while name in inputs:
+        layer = trial.wired.layers[name]
+        if isinstance(layer, FullyConnected):
+            return layer.weights.shape[0]
+        if isinstance(layer, Cell | Both):
+            return sum(cell.hidden for cell in directions(layer))
+        if len(inputs[name]) != 1:
+            return 0
+        name = inputs[name][0]
+    return 0

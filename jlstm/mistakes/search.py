@@ -1,0 +1,416 @@
+"""The search: the network as it is, every single mistake, every pair.
+
+Singles are run in full, pairs only over the first few steps where the network is
+causal; what comes near is judged with its own tolerance (`evidence.py`). Mistakes of
+output are fitted to whatever a run gives, so a pair with one of them costs no run. What
+has numbers to be fitted comes last.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import fitting, outputs
+from .bench import Values, evaluate
+from .evidence import (
+    BITS_A_NUMBER,
+    MARGIN_BITS,
+    Judge,
+    Judgement,
+    Observation,
+    apply_after,
+    errors,
+    score,
+)
+from .inputs import affine as input_affine
+from .inputs import spread_changed
+from .trial import PARAMETERS, Mistake, Trial, compose
+
+SINGLE_ROWS = 256
+PAIR_ROWS = 8
+FIT_ROWS = 24
+FULL_ROWS = 1500
+PAIR_SEQUENCES = 4
+KEPT = 24
+BATCH = 2048
+
+Mistakes = tuple[Mistake, ...]
+Tick = Callable[[str, int, int], None]
+
+
+class Outcome(NamedTuple):
+    """What the search came to.
+
+    Arguments:
+        plain: the network without a mistake.
+        accepted: candidates that explain the observation, the best first.
+        weak: candidates that fit it as well but are not proven by so few numbers.
+        best: what came nearest, where nothing explains it.
+        tried: how many candidates there were, by number of mistakes.
+    """
+
+    plain: Judgement
+    accepted: list[Judgement]
+    weak: list[Judgement]
+    best: list[Judgement]
+    tried: dict[int, int]
+
+
+class Scored(NamedTuple):
+    """A candidate after a quick look."""
+
+    score: float
+    mistakes: Mistakes
+
+
+class Search:
+    """One search: a network, its input, what was observed, the catalogue."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        base: Trial,
+        observed: Observation,
+        singles: Sequence[Mistake],
+        tick: Tick | None = None,
+    ):
+        self.judge = judge
+        self.base = base
+        self.observed = observed
+        self.singles = singles
+        self.tick = tick or (lambda what, done, total: None)
+        self.tried: dict[int, int] = {1: 0, 2: 0}
+        self.rejected: list[Judgement] = []
+
+    def run(self, max_mistakes: int) -> Outcome:
+        """Look for the fewest mistakes that explain what was observed."""
+        (plain,) = self.judge.judge([()])
+        if plain.level == "single":
+            return Outcome(plain, [], [], [], self.tried)
+        nearest: list[Judgement] = []
+        weak: list[Judgement] = []
+        alone, combined = self._quick_singles(plain)
+        stages: list[Callable[[], Iterable[Scored]]] = [
+            lambda: alone,
+            lambda: self._fitted(plain),
+        ]
+        if max_mistakes > 1 and not plain.level:
+            stages += [
+                lambda: combined,
+                self._pairs,
+                self._fitted_pairs,
+            ]
+        for stage in stages:
+            judged = self._judge(sorted(stage(), key=lambda s: s.score), plain)
+            good = [j for j in judged if self._explains(j, plain)]
+            self.rejected += [j for j in judged if not self._explains(j, plain)]
+            proven = [j for j in good if self._proven(j)]
+            if proven:
+                return Outcome(plain, _ranked(proven), [], [], self.tried)
+            weak += good
+            nearest += judged
+        nearest.sort(key=lambda j: j.rms)
+        return Outcome(plain, [], _ranked(weak), nearest[:5], self.tried)
+
+    # --- judging ----------------------------------------------------------------------
+
+    def _judge(self, scored: list[Scored], plain: Judgement) -> list[Judgement]:
+        """The best of them in full; more as long as they keep explaining."""
+        judged: list[Judgement] = []
+        for k in range(0, min(len(scored), 4 * KEPT), KEPT):
+            part = scored[k : k + KEPT]
+            if k and part[0].score > scored[0].score + 2:
+                break
+            now = self.judge.judge([candidate.mistakes for candidate in part])
+            judged += now
+            if not any(self._explains(j, plain) for j in now):
+                break
+        return judged
+
+    def _explains(self, judged: Judgement, plain: Judgement) -> bool:
+        if plain.level:  # as it is the network agrees to half precision
+            return judged.level == "single" and judged.rms <= 0.02 * plain.rms
+        return bool(judged.level) and judged.rms <= 0.1 * plain.rms
+
+    def _proven(self, judged: Judgement) -> bool:
+        tried = self.tried[1] if len(judged.mistakes) == 1 else sum(self.tried.values())
+        price = math.log2(max(tried, 2)) + MARGIN_BITS
+        return judged.bits >= price + BITS_A_NUMBER * judged.fitted
+
+    # --- singles ----------------------------------------------------------------------
+
+    def _quick_singles(self, plain: Judgement) -> tuple[list[Scored], list[Scored]]:
+        """Every single mistake; and those together with one of output."""
+        upto = SINGLE_ROWS if self.observed.causal else None
+        observed = self.observed.first(len(self.observed.values), upto)
+        steps = min(len(v[n]) for v in self.observed.values for n in observed.outputs)
+        whole = upto is None or steps <= upto
+        chosen = [m for m in self.singles if _may_be(m, plain)]
+        candidates: list[Mistakes] = [(), *((m,) for m in chosen)]
+        found = self._evaluate(candidates, upto, "single mistakes")
+        late = list(outputs.in_time(steps)) if whole else []
+        alone, combined = [], []
+        for mistakes, (trial, values) in zip(candidates, found, strict=True):
+            for extra in (None, *late):
+                if extra is not None and not _compatible((*mistakes, extra)):
+                    continue
+                for final, points in self._variants(trial, values, observed, extra):
+                    every = (*mistakes, *([extra] if extra else []), *final)
+                    if len(every) == 1:
+                        alone.append(Scored(points, every))
+                    elif len(every) == 2:
+                        combined.append(Scored(points, every))
+        self.tried[1] += len(alone)
+        self.tried[2] += len(combined)
+        combined.sort(key=lambda s: s.score)
+        return alone, combined[: 4 * KEPT]
+
+    def _variants(
+        self,
+        trial: Trial,
+        values: list[Values],
+        observed: Observation,
+        extra: Mistake | None,
+    ) -> Iterable[tuple[Mistakes, float]]:
+        """The run itself, and with what a fitted mistake of output makes of it."""
+        if extra is not None:
+            trial = extra.change(trial)
+        pairs = [apply_after(trial, v, observed.outputs) for v in values]
+        values, partial = [v for v, _ in pairs], any(p for _, p in pairs)
+        yield (), score(errors(values, observed, partial=partial))
+        if partial or len(observed.outputs) != 1:
+            return
+        (name,) = observed.outputs
+        y = [v[name] for v in values]
+        record = [v[name] for v in observed.values]
+        for make in (outputs.affine, outputs.by_column, outputs.permuted):
+            mistake = make(y, record)
+            if mistake is None or any(
+                not mistake.goes_with(m) for m in ([extra] if extra else [])
+            ):
+                continue
+            (function,) = mistake.change(self.base._replace(after=())).after
+            changed = [v | {name: function(v[name])} for v in values]
+            yield (mistake,), score(errors(changed, observed))
+
+    def _evaluate(
+        self, candidates: Sequence[Mistakes], upto: int | None, what: str
+    ) -> list[tuple[Trial, list[Values]]]:
+        """Run candidates, those with the same parameters side by side."""
+        trials = self._trials(candidates)
+        total = sum(len(trial.runs) for trial in trials)
+        done = 0
+
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            self.tick(what, done, total)
+
+        found = evaluate(trials, self.observed.names, upto=upto, tick=tick)
+        return list(zip(trials, found, strict=True))
+
+    def _trials(
+        self, candidates: Sequence[Mistakes], base: Trial | None = None
+    ) -> list[Trial]:
+        """Composed trials; equal sets of parameters are one object."""
+        base = base or self.base
+        made: dict[tuple[int, ...], Trial] = {}
+        trials = []
+        for mistakes in candidates:
+            weights = [m for m in mistakes if m.stage == PARAMETERS]
+            rest = [m for m in mistakes if m.stage != PARAMETERS]
+            key = tuple(sorted(id(m) for m in weights))
+            if key not in made:
+                made[key] = compose(base, weights)
+            trials.append(compose(made[key], rest))
+        return trials
+
+    # --- pairs ------------------------------------------------------------------------
+
+    def _pairs(self) -> list[Scored]:
+        """All pairs of frequent mistakes that are about different things."""
+        sequences = min(PAIR_SEQUENCES, len(self.observed.values))
+        upto = PAIR_ROWS if self.observed.causal and self._timed() else None
+        observed = self.observed.first(sequences, upto)
+        base = self.base._replace(runs=self.base.runs[:sequences])
+        common = [m for m in self.singles if m.common and m.stage <= 4]
+        pairs = [
+            pair for pair in itertools.combinations(common, 2) if pair[0].goes_with(pair[1])
+        ]
+        pairs.sort(key=_parameters_key)
+        best: list[Scored] = []
+        for k in range(0, len(pairs), BATCH):
+            self.tick("pairs of mistakes", k, len(pairs))
+            part = pairs[k : k + BATCH]
+            trials = self._trials(part, base)
+            found = evaluate(trials, observed.names, upto=upto)
+            for pair, values in zip(part, found, strict=True):
+                best.append(Scored(score(errors(values, observed)), pair))
+            best.sort(key=lambda s: s.score)
+            best = best[: 20 * KEPT]
+        self.tick("pairs of mistakes", len(pairs), len(pairs))
+        self.tried[2] += len(pairs)
+        return self._again(best, upto)
+
+    def _timed(self) -> bool:
+        return all(name in self.base.wired.timed for name in self.observed.outputs)
+
+    def _again(self, scored: list[Scored], upto: int | None) -> list[Scored]:
+        """The best of a short look, looked at for longer."""
+        if upto is None:
+            return scored
+        pairs = [s.mistakes for s in scored]
+        found = self._evaluate(pairs, SINGLE_ROWS, "the best pairs")
+        observed = self.observed.first(len(self.observed.values), SINGLE_ROWS)
+        return [
+            Scored(score(errors(values, observed)), pair)
+            for pair, (_, values) in zip(pairs, found, strict=True)
+        ]
+
+    # --- fitted numbers ---------------------------------------------------------------
+
+    def _fitted(self, plain: Judgement) -> list[Scored]:
+        """Slope and offset of the input; the deviation it is divided by."""
+        del plain
+        self.tick("scaling of the input", 0, 1)
+        found = [*self._scaled_inputs((), False), *self._spreads(())]
+        self.tried[1] += len(found)
+        return found
+
+    def _fitted_pairs(self) -> list[Scored]:
+        """Scaled inputs together with scaled outputs, or with any other mistake."""
+        found = self._scaled_inputs((), True)
+        common = [m for m in self.singles if m.common and m.stage <= 3]
+        for k, mistake in enumerate(common):
+            if k % 8 == 0:
+                self.tick("scaled inputs with another mistake", k, len(common))
+            if "x values" not in mistake.touches:
+                found += self._scaled_inputs((mistake,), False, brief=True)
+        self.tried[2] += len(found)
+        return found
+
+    def _scaled_inputs(
+        self, others: Mistakes, free_output: bool, *, brief: bool = False
+    ) -> list[Scored]:
+        if any(x.ndim != 2 for run in self.base.runs for x in run.x.values()):
+            return []
+        if self.observed.size < 5 + 2 * free_output:
+            return []
+        upto = FIT_ROWS if self.observed.causal and self._timed() else None
+        base = self._trials([others])[0]
+
+        def make(p: np.ndarray) -> Mistakes:
+            return (input_affine(p[0], p[1]),)
+
+        starts = self._affine_starts()
+        cost = np.sqrt(
+            (
+                fitting.residuals(
+                    base, [make(p) for p in starts], self.observed, upto,
+                    free_output=free_output,
+                )
+                ** 2
+            ).mean(1)
+        )  # fmt: skip
+        nearest = np.argsort(cost)[: 4 if brief else 8]
+        points, left = fitting.fit(
+            base, make, starts[nearest], self.observed, upto=upto,
+            free_output=free_output, iterations=8 if brief else fitting.ITERATIONS,
+        )  # fmt: skip
+        k = int(np.argmin(left))
+        if brief and left[k] > 0.02:
+            return []
+        if upto is not None or brief:
+            points, left = fitting.fit(
+                base, make, points[[k]], self.observed, upto=FULL_ROWS,
+                free_output=free_output,
+            )  # fmt: skip
+            k = 0
+        mistakes: Mistakes = (*others, *make(points[k]))
+        if free_output:
+            mistakes = self._with_line(mistakes)
+        return [Scored(float(np.log10(left[k] + 1e-15)), mistakes)]
+
+    def _affine_starts(self) -> np.ndarray:
+        """Slopes and offsets on a grid, and those that statistics of x suggest."""
+        x = np.concatenate([a for run in self.base.runs for a in run.x.values()])
+        mean, std = float(x.mean()), float(x.std()) or 1.0
+        starts = [
+            (slope, offset * std)
+            for slope in (0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 10.0, 30.0, -1.0)
+            for offset in (-3.0, -1.0, 0.0, 1.0, 3.0)
+        ]
+        starts += [(1 / std, -mean / std), (std, mean), (1.0, mean), (1.0, -mean)]
+        starts += [(slope, (1 - slope) * mean) for slope in (0.1, 0.3, 0.5, 2.0, 3.0)]
+        return np.array(starts)
+
+    def _with_line(self, mistakes: Mistakes) -> Mistakes:
+        """The candidate with the best line through its output."""
+        (trial, values), *_ = self._evaluate([mistakes], FULL_ROWS, "fitting")
+        (name, *_) = self.observed.outputs
+        observed = self.observed.first(len(self.observed.values), FULL_ROWS)
+        del trial
+        line = outputs.affine(
+            [v[name] for v in values], [v[name] for v in observed.values]
+        )
+        return (*mistakes, line) if line is not None else mistakes
+
+    def _spreads(self, others: Mistakes) -> list[Scored]:
+        """A standard deviation with N in place of N - 1, or the other way round."""
+        layers = [self.base.wired.layers[name] for name in self.base.runs[0].x]
+        if not all(getattr(layer, "std", None) is not None for layer in layers):
+            return []
+        base = self._trials([others])[0]
+
+        def make(p: np.ndarray) -> Mistakes:
+            return (spread_changed(self.base, float(p[0]), None),)
+
+        points, left = fitting.fit(
+            base, make, np.array([[1.01], [0.99], [1.2], [0.8]]), self.observed,
+            upto=FULL_ROWS,
+        )  # fmt: skip
+        k = int(np.argmin(left))
+        factor = float(points[k, 0])
+        return [
+            Scored(
+                float(np.log10(left[k] + 1e-15)),
+                (*others, spread_changed(self.base, factor, _count(factor))),
+            )
+        ]
+
+
+def _count(factor: float) -> int | None:
+    """The n for which a standard deviation is off by sqrt((n - 1) / n), if any."""
+    ratio = factor**2 if factor < 1 else 1 / factor**2
+    if not 0.4 < ratio < 1 - 1e-9:
+        return None
+    n = 1 / (1 - ratio)
+    return round(n) if n < 1e5 and abs(n - round(n)) < 0.02 * max(1, n * 1e-3) else None
+
+
+def _may_be(mistake: Mistake, plain: Judgement) -> bool:
+    """Cheap reasons against a mistake, from where the differences begin."""
+    if mistake.name == "state-reset" and mistake.parameters["every"] > 1:
+        first = plain.first_bad
+        near = first is not None and first - 3 <= mistake.parameters["every"] <= first
+        return mistake.common or near
+    return True
+
+
+def _compatible(mistakes: Mistakes) -> bool:
+    return all(a.goes_with(b) for a, b in itertools.combinations(mistakes, 2))
+
+
+def _parameters_key(pair: Mistakes) -> tuple[int, ...]:
+    return tuple(sorted(id(m) for m in pair if m.stage == PARAMETERS))
+
+
+def _ranked(judged: list[Judgement]) -> list[Judgement]:
+    """The finest level first, then the nearest."""
+    levels = ("single", "close", "half", "bfloat16")
+    return sorted(judged, key=lambda j: (levels.index(j.level), j.rms))
