@@ -16,6 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auditing import Audit as Audit
+    from .auditing import audit as audit
+    from .diagnosis import Diagnosis as Diagnosis
+    from .diagnosis import diagnose as diagnose
     from .errors import Ambiguous as Ambiguous
     from .errors import DamagedFile as DamagedFile
     from .errors import InputError as InputError
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
     from .validation import validate as validate
 
 _HOME = {
+    "auditing": ("Audit", "audit"),
+    "diagnosis": ("Diagnosis", "diagnose"),
     "errors": ("JlstmError", "DamagedFile", "Unsupported", "Ambiguous", "InputError"),
     "formats": ("matlab_arrays", "save"),
     "golden": ("Golden",),

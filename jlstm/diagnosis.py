@@ -17,6 +17,7 @@ from .mistakes.search import FULL_ROWS, Outcome, Search
 from .mistakes.trial import compose, right
 from .network import Network, State, as_inputs
 from .recorded import Case, cases, decimals, fit
+from .recurrent import Bidirectional, Recurrent
 from .rounding import as_columns
 
 TIE = 3.0
@@ -76,7 +77,8 @@ def diagnose(
     if any(case.labels for case in todo):
         return _ranked_by_labels(net, base, todo, every)
     seen = _observation(net, base, todo)
-    search = Search(Judge(net, base, seen, FULL_ROWS), base, seen, every, progress)
+    search = Search(
+        Judge(net, base, seen, FULL_ROWS, precisions()), base, seen, every, progress)
     return _Report(net, base, seen, search, todo).write(max_mistakes)
 
 
@@ -127,42 +129,35 @@ def _observation(net: Network, base: Trial, todo: list[Case]) -> Observation:
         raise InputError(
             "not the same layers were observed for every sequence", found=unknown[0]
         )
-    (computed,) = evaluate([base], net.outputs)
-    inner = _inner(net, base, tuple(todo[0].layers))
+    shapes = net.shapes
     values: list[Values] = []
-    for case, mine, also in zip(todo, computed, inner, strict=True):
+    for case, run in zip(todo, base.runs, strict=True):
         one: Values = {}
         for name, record in (case.outputs | case.layers).items():
-            like = (mine | also)[name]
-            timed = net.shapes[name].time if name in net.shapes else True
-            shape = net.shapes.get(name)
-            want = like.shape if shape is None else _full_shape(like, shape)
+            want = _shape(net, shapes, name, run.end)
+            timed = shapes[name].time if name in shapes else True
             one[name] = as_columns(fit(name, record, want), timed)
         values.append(one)
     return Observation(tuple(values), net.outputs, base.wired.stepwise)
 
 
-def _inner(net: Network, base: Trial, names: tuple[str, ...]) -> list[Values]:
-    if not names:
-        return [{} for _ in base.runs]
-    try:
-        return evaluate([base], names)[0]
-    except KeyError:
-        known = [n for n in net.shapes if "/" not in n]
-        signals = [
-            f"{n}.{s}" for n in net.recurrent for s in getattr(net.layers[n], "signals")
-        ]
-        bad = [n for n in names if n not in (*known, *signals)]
-        raise InputError(
-            "no such layer or signal",
-            found=", ".join(bad),
-            expected=", ".join(known + signals),
-        ) from None
-
-
-def _full_shape(like: np.ndarray, shape: Any) -> tuple[int, ...]:
-    time = (len(like),) if shape.time else ()
-    return (*time, *shape.space, shape.channels)
+def _shape(net: Network, shapes: Any, name: str, steps: int) -> tuple[int, ...]:
+    """The shape of an output, of a layer, or of an inner signal such as "lstm_1.c"."""
+    if name in shapes:
+        shape = shapes[name]
+        return (*((steps,) if shape.time else ()), *shape.space, shape.channels)
+    owner, _, signal = name.partition(".")
+    layer = net.layers.get(owner)
+    if isinstance(layer, Bidirectional):
+        way, _, signal = signal.partition(".")
+        layer = getattr(layer, way, None)
+    if isinstance(layer, Recurrent) and signal in layer.signals:
+        return (steps, layer.hidden_size)
+    raise InputError(
+        "no such layer or signal",
+        found=name,
+        expected=", ".join([*net.shapes, *(f"{n}.h" for n in net.recurrent)]),
+    )
 
 
 # --- the report -----------------------------------------------------------------------
@@ -187,7 +182,7 @@ class _Report:
 
     def write(self, max_mistakes: int) -> Diagnosis:
         """Search and say what came of it."""
-        (plain,) = self.search.judge.judge([()])
+        plain = self.search.judge.right
         if plain.level == "single":
             return self._agree(plain)
         if (coarse := self._precision(plain)) is not None:
@@ -236,7 +231,7 @@ class _Report:
                 f"the numbers agree as far as they were written, to {min(written)} "
                 "decimals",
             )  # fmt: skip
-        for judged in self.search.judge.judge([(m,) for m in precisions()]):
+        for judged in self.search.judge.rounded:
             if judged.level == "single" and judged.rms < 0.05 * plain.rms:
                 finding = self._finding(judged)
                 return self._make(
@@ -248,7 +243,7 @@ class _Report:
         return None
 
     def _finding(self, judged: Judgement) -> Finding:
-        remedies = tuple(describe(m, self.net.recurrent) for m in judged.mistakes)
+        remedies = tuple(describe(m, self.net) for m in judged.mistakes)
         return Finding(
             judged.mistakes, judged.max_abs, judged.rms, judged.level, remedies
         )
@@ -463,7 +458,7 @@ def _ranked_by_labels(
     findings = tuple(
         Finding(
             (single[k],), float("nan"), float("nan"), "labels",
-            (describe(single[k], net.recurrent),),
+            (describe(single[k], net),),
         )
         for k in best
     )  # fmt: skip

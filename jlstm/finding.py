@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from .mistakes import Mistake
+from .network import Network
+from .recurrent import GRU
 from .remedies import Remedy, explain
 
 WIDTH = 88
@@ -160,11 +162,30 @@ def _remedy(finding: Finding) -> list[str]:
     return lines
 
 
-def describe(mistake: Mistake, recurrent: tuple[str, ...]) -> Remedy:
-    """The words for a mistake in a network with these recurrent layers."""
+def describe(mistake: Mistake, net: Network) -> Remedy:
+    """The words for a mistake in this network."""
+    parameters = dict(mistake.parameters)
+    cell, right = "lstm", None
+    layer: Any = net.layers[mistake.layers[0]] if mistake.layers else None
+    layer = getattr(layer, "forward", layer)
+    if isinstance(layer, GRU):
+        cell = "gru"
+    if mistake.name == "activation-omitted":
+        parameters["function"] = getattr(layer, "name", "softmax")
+    elif mistake.name == "activation-replaced":
+        right = getattr(layer, "name", None)
+    elif mistake.name == "gate-activation":
+        right = getattr(layer, "gate_activation", None)
+    elif mistake.name in ("state-activation", "candidate-activation", "cell-activation"):
+        right = getattr(layer, "state_activation", None)
+    elif mistake.name == "reset-mode":
+        right = getattr(layer, "reset_mode", None)
+    elif mistake.name == "epsilon":
+        right = getattr(layer, "epsilon", None)
     return explain(
-        mistake.name, _listed(mistake.layers, recurrent), mistake.parameters
-    )
+        mistake.name, _listed(mistake.layers, net.recurrent), parameters,
+        cell=cell, right=right,
+    )  # fmt: skip
 
 
 def _listed(layers: tuple[str, ...], recurrent: tuple[str, ...]) -> str:

@@ -194,10 +194,11 @@ def test_frozen_recurrent_weights_are_no_sign(rng):
     assert audit(network(rng, layer, factors=factors))
 
 
-def test_weights_that_are_zero_are_no_recurrence(rng):
+@pytest.mark.parametrize("size", [0, 1e-9])
+def test_weights_that_are_zero_are_no_recurrence(rng, size):
     layer = moved(rng, initial(rng))
     for gate in LSTM.gates:
-        layer = changed(layer, gate, recurrent_weights=np.zeros((H, H), "f4"))
+        layer = changed(layer, gate, recurrent_weights=np.full((H, H), size, "f4"))
     assert kinds(audit(network(rng, layer))) == ["no-recurrence"]
 
 
@@ -292,6 +293,17 @@ def test_inputs_that_nothing_scales_are_taken_for_larger(rng):
     assert kinds(audit(network(rng, layer))) == []
 
 
+def test_what_a_recurrent_layer_passes_on_is_bounded(rng):
+    # Within 1 out of tanh; out of relu it may be of any size.
+    first = moved(rng, initial(rng))
+    second = moved(rng, initial(rng, features=H))
+    second = changed(second, "i", bias=np.full(H, 8, "f4"))
+    found = audit(network(rng, first, second))
+    assert [(r.kind, r.layer) for r in found.remarks] == [("pinned-gates", "rnn_2")]
+    loose = dataclasses.replace(first, state_activation="relu")
+    assert audit(network(rng, loose, second))
+
+
 def test_memories_without_end_and_without_any(rng):
     layer = moved(rng, initial(rng))
     layer = changed(layer, "f", bias=np.array([1, 25, 1, -25, 1], "f4"))
@@ -321,6 +333,10 @@ def test_dead_units_and_unused_inputs(rng):
         getattr(layer, gate).input_weights[2] = 0
         getattr(layer, gate).recurrent_weights[2] = 1e-20
         getattr(layer, gate).input_weights[:, 1] = 0
+        # One that only hears the others is alive.
+        getattr(layer, gate).input_weights[4] = 0
+    # That a dead unit is also pinned goes without saying.
+    layer.i.bias[2] = layer.f.bias[2] = 50
     found = audit(network(rng, layer))
     assert kinds(found) == ["dead-units", "unused-inputs"]
     assert found.remarks[0].figures == {"units": [2], "of": H}
@@ -413,24 +429,30 @@ def test_an_input_of_a_network_that_normalises(rng, kind):
     assert remark.figures["training_mean"] == pytest.approx(list(MEAN))
 
 
+def saturation(layer: LSTM, x: np.ndarray) -> float:
+    """Share of the gate values that are within 0.01 of an end without a recurrence."""
+    count = 0
+    for name in LSTM.gates:
+        gate = getattr(layer, name)
+        z = x @ gate.input_weights.T + gate.bias
+        y = np.tanh(z) if name == "g" else np.tanh(z / 2)
+        # A sigmoid is (1 + tanh(z/2)) / 2: within 0.01 of an end beyond 0.98.
+        count += np.sum(np.abs(y) > (0.99 if name == "g" else 0.98))
+    return float(count / (len(LSTM.gates) * H * len(x)))
+
+
 def test_an_input_of_a_network_that_does_not_normalise(rng):
     net = network(rng, moved(rng, initial(rng)))
     z = rng.normal(size=(400, C))
     assert audit(net, z) and audit(net, [z[:9], 2 * z]) and audit(net, z + 1)
-    raw = MEAN + STD * z
-    (remark,) = audit(net, raw).remarks
-    assert (remark.kind, remark.layer) == ("input-saturates", "rnn_1")
-    edges = dict(i=4.595, f=4.595, g=2.647, o=4.595)
-    share = np.mean(
-        [
-            np.abs(
-                raw @ (g := getattr(net.layers["rnn_1"], k)).input_weights.T + g.bias
-            )
-            > edge
-            for k, edge in edges.items()
-        ]
-    )
-    assert remark.figures["saturated"] == pytest.approx(share)
+    # Larger than usual, and yet within what its gates take.
+    assert audit(net, 4 * z) and saturation(net.layers["rnn_1"], 4 * z) > 0.05
+    biased = changed(net.layers["rnn_1"], "f", bias=np.full(H, 4, "f4"))
+    for layer, raw in ((net.layers["rnn_1"], MEAN + STD * z), (biased, 9 + 9 * z)):
+        (remark,) = audit(network(rng, layer), raw).remarks
+        assert (remark.kind, remark.layer) == ("input-saturates", "rnn_1")
+        share = saturation(layer, raw)
+        assert remark.figures["saturated"] == pytest.approx(share)
     assert remark.figures["mean"] == pytest.approx(list(raw.mean(axis=0)))
 
 

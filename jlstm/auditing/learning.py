@@ -80,7 +80,7 @@ def copies(found: list[Part]) -> list[Remark]:
             continue
         digest = hashlib.sha256(repr([array.shape for array in arrays]).encode())
         for array in arrays:
-            digest.update(np.ascontiguousarray(array))
+            digest.update(array.tobytes())
         first = seen.setdefault(digest.digest(), part.name)
         if first != part.name:
             remarks.append(

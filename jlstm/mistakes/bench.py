@@ -18,6 +18,8 @@ ROWS = 32
 """Runs that share their parameters are computed so many at a time."""
 SETS = 16
 """Sets of parameters, at most so many at a time,"""
+EXTRA = 32
+"""Steps by which runs with padding are longer, in most cases."""
 MEMORY = 256e6
 """and at most so many bytes of them."""
 
@@ -90,6 +92,7 @@ class _Chunk(NamedTuple):
     sets: list[list[_Job]]
     places: int
     length: int | None
+    shared: bool = False
 
 
 def _chunks(
@@ -102,28 +105,49 @@ def _chunks(
     safe = window_safe(trials[0]) and timed
     chunks: list[_Chunk] = []
     small: dict[Any, list[list[_Job]]] = defaultdict(list)
-    longest = max(_length([job.run for job in group], upto) for group in groups)
+    kinds: dict[int, Any] = {}
+    every = [_length([job.run], upto) for group in groups for job in group]
+    # Few different lengths, because each of them is compiled.
+    lengths = {plain, max(every)}
+    if max(every) > 4 * plain:
+        lengths.add(plain + EXTRA)
     for group in groups:
         by_length: dict[Any, list[_Job]] = defaultdict(list)
         for job in group:
             length = _length([job.run], upto)
-            by_length[
-                (plain if length <= plain else longest) if safe else length
-            ].append(job)
+            if safe:
+                length = min(one for one in lengths if one >= length)
+            by_length[length].append(job)
         for length, jobs in by_length.items():
-            if len(jobs) > 4:
+            if len(jobs) > ROWS // 4 or len(jobs) > 2 * len(trials[0].runs):
                 chunks += [
-                    _Chunk([jobs[k : k + ROWS]], 1, length)
+                    _Chunk([jobs[k : k + ROWS]], 1, length, True)
                     for k in range(0, len(jobs), ROWS)
                 ]
-            else:
-                small[length, len(jobs)].append(jobs)
-    for (length, _), sets in small.items():
-        few = places if len(sets) > 1 else 1
+                continue
+            # Few runs with a set of parameters: each trial has the set for itself,
+            # because every number of runs would be compiled anew.
+            by_trial: dict[int, list[_Job]] = defaultdict(list)
+            for job in jobs:
+                by_trial[job.trial].append(job)
+            for part in by_trial.values():
+                wired = trials[part[0].trial].wired
+                if id(wired) not in kinds:
+                    kinds[id(wired)] = jax.tree.structure(wired)
+                small[length, len(part), kinds[id(wired)]].append(part)
+    for (length, *_), sets in small.items():
         chunks += [
-            _Chunk(sets[k : k + few], few, length) for k in range(0, len(sets), few)
+            _Chunk(sets[k : k + places], places, length)
+            for k in range(0, len(sets), places)
         ]
-    return chunks
+    # One of each kind first, so that they are compiled side by side.
+    seen: set[Any] = set()
+    first, rest = [], []
+    for chunk in chunks:
+        kind = (chunk.shared, chunk.length, len(chunk.sets[0]) * (not chunk.shared))
+        (rest if kind in seen else first).append(chunk)
+        seen.add(kind)
+    return first + rest
 
 
 def _length(runs: Sequence[Run], upto: int | None) -> int:
@@ -148,7 +172,7 @@ def _run_chunk(
     # Sets of parameters with runs of their own would need two leading axes; where
     # there are several sets, each has the runs of the others.
     found: list[tuple[_Job, Values]] = []
-    rows = ROWS if len(chunk.sets) == 1 and len(chunk.sets[0]) > 4 else None
+    rows = ROWS if chunk.shared else None
     data = [_stack(trials, jobs, chunk.length, rows) for jobs in chunk.sets]
     every = jax.tree.map(
         lambda *leaves: np.stack(leaves),

@@ -402,6 +402,7 @@ def _recur(layer: Any, code: Array, state: Any, x: Array, d: Data) -> Any:
         jnp.concatenate([ahead, back], -1),
     )
     inner = {f"forward.{key}": value for key, value in along.items()}
+    inner |= {f"backward.{key}": value[order] for key, value in against.items()}
     return y, (), inner
 
 

@@ -149,7 +149,14 @@ class Judgement:
 class Judge:
     """Judges candidates against an observation, with the tolerance of each."""
 
-    def __init__(self, net: Network, base: Trial, observed: Observation, most: int):
+    def __init__(
+        self,
+        net: Network,
+        base: Trial,
+        observed: Observation,
+        most: int,
+        precisions: Sequence[Mistake] = (),
+    ):
         rng = np.random.default_rng(0)
         single = net.astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -159,6 +166,7 @@ class Judge:
         self.observed = observed
         self.most = most
         self.plain: np.ndarray | None = None
+        self.right, *self.rounded = self.judge([(), *((m,) for m in precisions)])
 
     def judge(self, candidates: Sequence[tuple[Mistake, ...]]) -> list[Judgement]:
         """Run each candidate in full, and disturbed, and say how well it explains."""

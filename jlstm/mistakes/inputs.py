@@ -15,7 +15,7 @@ from .trial import with_switch
 
 MOST_SHIFT = 20
 MOST_PADDING = 64
-LIKELY = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 20, 24, 25, 30, 32, 50, 64)
+LIKELY = (1, 2, 3, 4, 5, 8, 10, 16, 20, 32)
 
 
 def inputs(trial: Trial) -> Iterator[Mistake]:

@@ -89,7 +89,7 @@ class Search:
 
     def run(self, max_mistakes: int) -> Outcome:
         """Look for the fewest mistakes that explain what was observed."""
-        (plain,) = self.judge.judge([()])
+        plain = self.judge.right
         if plain.level == "single":
             return Outcome(plain, [], [], [], self.tried)
         nearest: list[Judgement] = []
@@ -252,7 +252,7 @@ class Search:
             for pair, values in zip(part, found, strict=True):
                 best.append(Scored(score(errors(values, observed)), pair))
             best.sort(key=lambda s: s.score)
-            best = best[: 20 * KEPT]
+            best = best[: 10 * KEPT]
         self.tick("pairs of mistakes", len(pairs), len(pairs))
         self.tried[2] += len(pairs)
         return self._again(best, upto)

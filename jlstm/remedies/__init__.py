@@ -59,7 +59,7 @@ def explain(
     words = fill(name, layers, parameters, cell, right)
     return Remedy(
         template.finding.format_map(words.prose),
-        template.do,
+        template.do.format_map(words.prose),
         _filled(template.python, words.python, cell),
         _filled(template.matlab, words.matlab, cell),
         template.reference,

@@ -11,7 +11,7 @@ _GATE_DO = (
     "gate; hard-sigmoid is min(1, max(0, 0.2 x + 0.5)) in MATLAB."
 )
 _GATE_MET = GITHUB + "tensorflow/tensorflow/issues/65381"
-_STATE = "{layers} computes with {wrong} where {right} belongs (state activation)"
+_STATE = "in {layers} {wrong} stands where {right} belongs (state activation)"
 _STATE_DO = (
     "Read StateActivationFunction of the layer and use that function for the "
     "candidate and for the cell state."
@@ -160,7 +160,7 @@ EQUATIONS = {
         "https://gitcode.net/paddlepaddle/Paddle/-/issues/5493",
     ),
     "reset-mode": Remedy(
-        "{layers} applies the reset gate {wrong_words} (reset gate mode {mode})",
+        "the reset gate of {layers} acts {wrong_words} (reset gate mode {mode})",
         "Read ResetGateMode of the layer: the reset gate multiplies R h, or h, or R h "
         "together with its own bias.",
         lines("n = {wrong_n}", "n = {right_n}"),

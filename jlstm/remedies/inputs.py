@@ -12,8 +12,7 @@ _TRAINED = (
 _RIGHT = "X = recording"
 _RIGHT_MATLAB = "X = recording;"
 _BY_HAND = (
-    "the input was scaled by hand with {statistics_words}, which the network does "
-    "not expect"
+    "the input was scaled by hand {statistics_words}, which the network does not expect"
 )
 _BY_HAND_DO = (
     "Give the network the recorded values, or scale them with the statistics "
@@ -45,11 +44,11 @@ def _shift(python: str, matlab: str) -> Remedy:
 
 _PADDED = (
     "{steps} {steps_word} of {value} {stand} {place} the sequence and the network "
-    "runs over them (padding)"
+    "runs over the padding too"
 )
 _MATES = (
     "the sequence was filled up {place} with {value}, to the length of the longest "
-    "sequence, and the network runs over the filling (padding in a mini-batch)"
+    "sequence, and the network runs over the filling (padding of a mini-batch)"
 )
 _PADDED_DO = (
     "Predict each sequence alone and without padding, MiniBatchSize=1 in "
@@ -164,11 +163,11 @@ INPUTS = {
         """,
     ),
     "input-affine": _other(
-        "the input is {slope} times the recorded one plus {offset} (other units, or a "
-        "scaling by hand)",
+        "the input is {slope} times the recorded one, moved by {offset} (other units, "
+        "or a scaling by hand)",
         "Give the network the values in the units of its training data.",
-        "X = {slope} * recording + {offset}",
-        "X = {slope}*recording + {offset};",
+        "X = {slope} * recording {plus}",
+        "X = {slope}*recording {plus};",
         _TRAINED,
     ),
     "std-ddof": Remedy(
@@ -200,7 +199,7 @@ INPUTS = {
         "X = flipud(recording);",
     ),
     "features-permuted": _other(
-        "the features go in in another order: {order}, counted from 0",
+        "the features are in another order: {order}, counted from 0",
         "Keep the features in the order of the training data.",
         "X = recording[:, {order}]",
         "X = recording({order},:);",
@@ -254,13 +253,13 @@ INPUTS = {
         _MASKLESS,
     ),
     "steps-dropped": _other(
-        "the first {k} {steps_word} of the recording {are} missing",
+        "the first {dropped} missing",
         "Give the network the whole recording, from the step on which it was trained.",
         "X = recording[{k}:]",
         "X = recording(:,{k}+1:end);",
     ),
     "steps-dropped:last": _other(
-        "the last {k} {steps_word} of the recording {are} missing",
+        "the last {dropped} missing",
         "Give the network the whole recording, up to the step it is asked about.",
         "X = recording[:-{k}]",
         "X = recording(:,1:end-{k});",

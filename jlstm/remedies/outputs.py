@@ -32,12 +32,12 @@ _SHIFT_DO = (
 
 OUTPUTS = {
     "output-affine": _after(
-        "the output is multiplied by {slope} and {offset} is added, as if its units "
+        "the output is multiplied by {slope} and moved by {offset}, as if its units "
         "were changed once too often or not at all",
         "Compare the output in the units of the network, or change the units once, "
         "with the statistics of the training targets.",
-        "prediction = {slope} * y + {offset}",
-        "prediction = {slope}.*Y + {offset};",
+        "prediction = {slope} * y {plus}",
+        "prediction = {slope}.*Y {plus};",
         _TRAINED,
     ),
     "output-shift": _after(

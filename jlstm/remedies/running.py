@@ -46,9 +46,9 @@ _CARRIED_MATLAB = lines(
 
 RUNNING = {
     "shared-state": Remedy(
-        "one h, c pair is shared by {layers}: each layer starts its step from what the "
+        "one {pair} is shared by {layers}: each layer starts its step from what the "
         "other has just written",
-        "In your loop keep h1, c1 and h2, c2, one pair for each layer.",
+        "In your loop keep {pairs} for each layer.",
         lines(
             """
             h, c = np.zeros(H), np.zeros(H)

@@ -188,6 +188,20 @@ def _zeros(_: str, words: Words, p: Parameters, cell: str, __: Any) -> None:
     words.prose["state"] = said[what]
 
 
+def _pair(_: str, words: Words, __: Parameters, cell: str, ___: Any) -> None:
+    gru = cell == "gru"
+    words.prose["pair"] = "state h" if gru else "h, c pair"
+    words.prose["pairs"] = "h1 and h2, one" if gru else "h1, c1 and h2, c2, one pair"
+
+
+def _affine(_: str, words: Words, p: Parameters, __: str, ___: Any) -> None:
+    offset = p["offset"]
+    if hasattr(offset, "__len__"):
+        words.code("plus", f"+ {_python(offset)}", f"+ {_matlab(offset)}")
+    else:
+        words.every(plus=f"{'-' if offset < 0 else '+'} {_number(abs(offset))}")
+
+
 def _each(_: str, words: Words, p: Parameters, __: str, ___: Any) -> None:
     if p.get("from") == "previous-run":
         words.code("each", "run in range(2)", "run = 1:2")
@@ -213,6 +227,12 @@ def _functions(name: str, words: Words, p: Parameters, _: str, right: Any) -> No
                 function(function_name, python=False),
             )
 
+    # Without a word from the caller the lines are an example, and the prose says less.
+    if right is None and name == "activation-replaced":
+        words.prose["right"] = "the function it has"
+    if right is None and wrong is None:
+        words.prose["right"] = "an activation layer"
+
 
 _SAID = {
     "identity": "no function",
@@ -224,9 +244,9 @@ _SAID = {
 _AFTER, _BEFORE = "after-multiplication", "before-multiplication"
 _BIASED = "recurrent-bias-after-multiplication"
 _RESET_WORDS = {
-    _AFTER: "after the product R h",
-    _BEFORE: "before the product, to h",
-    _BIASED: "to the bias as well",
+    _AFTER: "on the product R h",
+    _BEFORE: "on h, before the product",
+    _BIASED: "on the bias as well",
 }
 
 
@@ -254,10 +274,10 @@ def _epsilon(_: str, words: Words, __: Parameters, ___: str, right: Any) -> None
 
 def _statistics(_: str, words: Words, p: Parameters, __: str, ___: Any) -> None:
     words.prose["statistics_words"] = {
-        "own-sample": "its own mean and standard deviation (with n - 1)",
-        "own-population": "its own mean and standard deviation (with n)",
-        "minmax": "its own smallest and largest value, to 0 to 1",
-        "minmax-symmetric": "its own smallest and largest value, to -1 to 1",
+        "own-sample": "with its own mean and standard deviation (with n - 1)",
+        "own-population": "with its own mean and standard deviation (with n)",
+        "minmax": "to 0 ... 1 by its own smallest and largest value",
+        "minmax-symmetric": "to -1 ... 1 by its own smallest and largest value",
     }[p.get("statistics", "own-sample")]
 
 
@@ -273,7 +293,8 @@ def _steps(_: str, words: Words, p: Parameters, __: str, ___: Any) -> None:
     k = abs(int(signed))
     words.every(k=k)
     words.prose["steps_word"] = "step" if k == 1 else "steps"
-    words.prose["are"] = "is" if k == 1 else "are"
+    some = "step of the recording is" if k == 1 else f"{k} steps of the recording are"
+    words.prose["dropped"] = some
     words.prose["stand"] = "stands" if k == 1 else "stand"
     words.prose["direction"] = "late" if signed > 0 else "early"
     edge = p.get("fill", "zero") == "edge"
@@ -298,6 +319,9 @@ _DERIVED: dict[str, tuple[Callable[..., None], ...]] = {
     "input-transposed": (_gate_rows, _transposition),
     "memory-order": (_arrays,),
     "forget-bias": (_amount,),
+    "shared-state": (_pair,),
+    "input-affine": (_affine,),
+    "output-affine": (_affine,),
     "state-reset": (_zeros,),
     "start-state": (_each,),
     "gate-activation": (_functions,),

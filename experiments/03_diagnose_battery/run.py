@@ -1,0 +1,248 @@
+"""Does `jlstm.diagnose` find the mistakes that were made, and only those?
+
+    python experiments/03_diagnose_battery/run.py [--nets FOLDER] [--singles 40] ...
+
+On every network of a folder with a manifest.json (and on the embedded one), with random
+inputs: single mistakes, pairs of mistakes, right numbers in several precisions, numbers
+that no mistake explains. The wrong numbers are computed by `wrong.py`, in NumPy.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from wrong import applicable, compatible, forward
+
+import jlstm as jl
+from jlstm.demo import load_demo
+from jlstm.errors import JlstmError
+from jlstm.layers import Input
+
+STEPS = 60
+VISIBLE = 1e-4
+SKIPPED = ("start-state", "weights-rounded")
+
+
+def networks(folder):
+    """Every network at hand that the oracle can compute, by name."""
+    yield "demo", load_demo()[0]
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return
+    for entry in json.loads(manifest.read_text("utf-8"))["files"]:
+        if "expect" in entry or not entry["file"].endswith(".mat"):
+            continue
+        try:
+            net = jl.load(folder / entry["file"], variable=entry.get("variable"))
+            forward(net, signal(net, np.random.default_rng(0), 8))
+        except (JlstmError, NotImplementedError) as error:
+            print(f"{entry['file']}: left out, {str(error).splitlines()[0]}")
+            continue
+        yield entry["file"].removesuffix(".mat"), net
+
+
+def signal(net, rng, steps):
+    """A smooth random input of the size that the network was made for."""
+    layer = next(lay for lay in net.layers.values() if isinstance(lay, Input))
+    features = layer.size[-1]
+    x = rng.normal(size=(steps, features))
+    x = 0.8 * x + 0.6 * np.cumsum(x, 0) / np.sqrt(np.arange(1, steps + 1))[:, None]
+    if layer.mean is not None and layer.std is not None:
+        x = layer.mean + layer.std * x
+    elif layer.minimum is not None:
+        low, high = np.asarray(layer.minimum), np.asarray(layer.maximum)
+        x = low + (high - low) * (0.5 + 0.2 * x)
+    return np.asarray(x, np.float32).astype(float)
+
+
+def cases(net, rng):
+    """Mistakes that can be seen in the output of this network."""
+    found = []
+    for wrong in applicable(net, STEPS):
+        partial = len(wrong.layers) not in (0, len(net.recurrent))
+        if wrong.name in SKIPPED and partial:
+            continue
+        found.append(wrong)
+    rng.shuffle(found)
+    return found
+
+
+def visible(y, right):
+    """Whether wrong numbers are finite, of sane size, and differ at all."""
+    if y.shape != right.shape or not np.all(np.isfinite(y)) or abs(y).max() > 1e6:
+        return False
+    spread = right.std() if right.size > 1 else abs(right).max()
+    return abs(y - right).max() > VISIBLE * max(spread, 1e-6)
+
+
+def same(wrong, mistake):
+    """Whether a mistake that was found is the one that was made."""
+    if wrong.name != mistake.name or set(wrong.layers) != set(mistake.layers):
+        return False
+    for key, value in wrong.parameters.items():
+        other = mistake.parameters.get(key)
+        if key in ("n", "value", "fill") and other is None:
+            continue
+        if isinstance(value, float | tuple):
+            try:
+                if not np.allclose(value, other, rtol=1e-3, atol=1e-6):
+                    return False
+            except (TypeError, ValueError):
+                return False
+        elif value != other:
+            return False
+    extra = {"recurrent_transposed", "input_transposed"} & set(mistake.parameters)
+    return extra <= set(wrong.parameters)
+
+
+def matches(wrongs, finding):
+    """All mistakes found, in any order."""
+    left = list(finding.mistakes)
+    for wrong in wrongs:
+        hit = next((m for m in left if same(wrong, m)), None)
+        if hit is None:
+            return False
+        left.remove(hit)
+    return not left
+
+
+def named(wrongs, finding):
+    """The names of the mistakes found, whatever their parameters."""
+    return sorted(w.name for w in wrongs) == sorted(m.name for m in finding.mistakes)
+
+
+def diagnose(net, x, y, wrongs):
+    start = time.perf_counter()
+    d = jl.diagnose(net, x, y)
+    first = d.findings[: max(d.tied, 1)]
+    return {
+        "truth": [str(tuple(w)) for w in wrongs],
+        "names": [w.name for w in wrongs],
+        "verdict": d.verdict,
+        "found": [" + ".join(map(str, f.mistakes)) for f in first],
+        "name": any(named(wrongs, f) for f in first),
+        "right": any(matches(wrongs, f) for f in first),
+        "tied": d.tied,
+        "seconds": round(time.perf_counter() - start, 2),
+        "summary": d.summary,
+    }
+
+
+def singles(net, rng, count):
+    x = signal(net, rng, STEPS)
+    right = forward(net, x)
+    done = 0
+    for wrong in cases(net, rng):
+        if done >= count:
+            return
+        y = forward(net, x, [wrong])
+        if visible(y, right):
+            done += 1
+            yield diagnose(net, x, y, [wrong])
+
+
+def pairs(net, rng, count):
+    x = signal(net, rng, STEPS)
+    right = forward(net, x)
+    every = [w for w in cases(net, rng) if w.name not in SKIPPED]
+    done = 0
+    for _ in range(20 * count):
+        if done >= count or len(every) < 2:
+            return
+        a, b = (every[k] for k in rng.choice(len(every), 2, replace=False))
+        if not compatible(a, b):
+            continue
+        try:
+            alone = [forward(net, x, [w]) for w in (a, b)]
+            y = forward(net, x, [a, b])
+        except NotImplementedError:
+            continue
+        # Each of the two must matter on its own and beside the other.
+        if all(visible(y, other) for other in (right, *alone)) and all(
+            visible(other, right) for other in alone
+        ):
+            done += 1
+            yield diagnose(net, x, y, [a, b])
+
+
+def clean(net, rng, count):
+    """Right numbers, as other precisions and noise would leave them."""
+    short = net.astype(np.float32)
+    for k in range(count):
+        x = signal(net, rng, STEPS)
+        right = forward(net, x)
+        kind = ("float32", "bfloat16", "noise", "rounded weights")[k % 4]
+        if kind == "float32":
+            y = np.asarray(jl.predict(short, x))
+        elif kind == "bfloat16":
+            y = np.asarray(jl.predict(net.astype(ml_dtypes.bfloat16), x), float)
+        elif kind == "noise":
+            y = right * (1 + 1e-4 * rng.normal(size=right.shape))
+        else:
+            y = forward(net.astype(ml_dtypes.bfloat16).astype(np.float32), x)
+        found = diagnose(net, x, y, [])
+        found["kind"] = kind
+        found["right"] = found["verdict"] in ("agree", "precision", "unexplained")
+        yield found
+
+
+def nonsense(net, rng, count):
+    """Numbers that no mistake explains: of another input, or of random weights."""
+    for k in range(count):
+        x = signal(net, rng, STEPS)
+        if k % 2:
+            y = forward(net, signal(net, rng, STEPS))
+        else:
+            y = forward(net, x)
+            y = y.std() * rng.normal(size=y.shape) + y.mean()
+        found = diagnose(net, x, y, [])
+        found["kind"] = "other input" if k % 2 else "random"
+        found["right"] = found["verdict"] == "unexplained" or not found["found"]
+        yield found
+
+
+KINDS = {"singles": singles, "pairs": pairs, "clean": clean, "nonsense": nonsense}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    here = Path(__file__).resolve()
+    parser.add_argument(
+        "--nets", type=Path, default=here.parents[3] / "shared" / "nets"
+    )
+    parser.add_argument("--only", default="", help="part of the name of a network")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("battery.json"))
+    for kind in KINDS:
+        parser.add_argument(f"--{kind}", type=int, default=0)
+    arguments = parser.parse_args()
+    results = defaultdict(list)
+    for name, net in networks(arguments.nets):
+        if arguments.only not in name:
+            continue
+        for kind, trial in KINDS.items():
+            rng = np.random.default_rng([arguments.seed, sum(name.encode())])
+            count = getattr(arguments, kind)
+            rows = []
+            for row in trial(net, rng, count) if count else ():
+                rows.append(row | {"net": name})
+                if not row["right"]:
+                    print(f"  {name} {row['truth'] or row['kind']}: {row['verdict']}")
+                    print(f"     {row['found'][:2]}")
+            results[kind] += rows
+            if rows:
+                right = sum(row["right"] for row in rows)
+                mean = np.mean([row["seconds"] for row in rows])
+                print(f"{name} {kind}: {right} of {len(rows)}, {mean:.1f} s", flush=True)
+        arguments.output.write_text(json.dumps(results, indent=1))
+    for kind, rows in results.items():
+        right = sum(row["right"] for row in rows)
+        print(f"{kind}: {right} of {len(rows)} ({100 * right / max(len(rows), 1):.1f} %)")
+
+
+if __name__ == "__main__":
+    main()
