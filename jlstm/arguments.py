@@ -87,6 +87,45 @@ def expected(
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
 
 
+def layer_outputs(
+    net: Network,
+    xs: list[Any],
+    pairs: tuple[str, ...],
+    file: Path,
+    layout: recording.Layout,
+) -> list[dict[str, np.ndarray]]:
+    """Observed outputs of layers for each sequence, from LAYER=SOURCE."""
+    shapes = net.shapes
+    found: list[dict[str, np.ndarray]] = [{} for _ in xs]
+    for pair in pairs:
+        name, equals, source = pair.partition("=")
+        owner = name.partition(".")[0]
+        if not equals or (name not in shapes and owner not in shapes):
+            raise InputError(
+                "not the output of a layer",
+                place=f"--layer-output {pair}",
+                expected=f"LAYER=SOURCE with a layer among {', '.join(shapes)}",
+            )
+        arrays = recording.read(source, file)
+        if len(arrays) != len(xs):
+            raise InputError(
+                "not one output of the layer for each sequence",
+                place=f"--layer-output {pair}",
+                found=f"{len(arrays)}",
+                expected=f"{len(xs)}",
+            )
+        for k, (array, x) in enumerate(zip(arrays, xs, strict=True)):
+            steps = (x[0] if isinstance(x, tuple) else x).shape[0]
+            if name not in shapes:  # an inner signal: `(time, hidden)`
+                found[k][name] = array if len(array) == steps else array.T
+                continue
+            time = steps if shapes[name].time else None
+            found[k][name] = _arranged(
+                f"--layer-output {pair}", array, shapes[name], layout, time
+            )
+    return found
+
+
 def _arranged(what: str, *args: Any) -> np.ndarray:
     try:
         return recording.arrange(*args)
@@ -197,6 +236,28 @@ def progress(items: list[Any], what: str) -> Iterator[Any]:
     from rich.progress import track
 
     return iter(track(items, what, console=Console(stderr=True)))
+
+
+@contextmanager
+def progress_bar() -> Iterator[Any]:
+    """A bar on a terminal, moved by calls `(what, done, total)`; None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def move(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    bar.update(task, visible=False)
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total, visible=True)
+
+        yield move
 
 
 def is_heading(line: str) -> bool:

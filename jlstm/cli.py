@@ -25,6 +25,7 @@ Number = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
 Toml = Annotated[Path | None, tyro.conf.arg(metavar="TOML")]
 Source = Annotated[str | None, tyro.conf.arg(metavar="SOURCE")]
 Needed = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
+Pairs = Annotated[tuple[str, ...], tyro.conf.arg(metavar="LAYER=SOURCE")]
 Target = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Layout = Literal["auto", "time-features", "features-time"]
@@ -40,6 +41,7 @@ jlstm: trained recurrent networks out of MATLAB into JAX, with proof.
   jlstm demo                                           the whole job on a built-in net
   jlstm inspect net.mat                                what is in the file
   jlstm validate net.mat --input X --expected YPred    are the predictions equal?
+  jlstm diagnose net.mat --input X --observed Y        why are they not?
   jlstm predict net.mat --input x.csv --output y.csv   its numbers for new data
 
 Commands (jlstm COMMAND --help says more):
@@ -78,6 +80,7 @@ def inspect(
         layers: how arrays extracted by hand form a network.
         json: print JSON for scripts.
     """
+    from .auditing import audit
     from .inspection import layer_table, notices
 
     net = _load(file, variable, layers, quiet=True)
@@ -94,6 +97,7 @@ def inspect(
             "classes": list(net.classes),
             "layers": layer_table(net),
             "notices": notices(net),
+            "audit": audit(net).to_dict(),
         }
     )
     return 0
@@ -252,6 +256,77 @@ def validate(
     return 0 if all(verdict.ok for verdict in verdicts) else DISAGREES
 
 
+def diagnose(
+    file: File,
+    /,
+    *,
+    input: Needed,
+    observed: Needed,
+    layer_output: Pairs = (),
+    variable: Name = None,
+    layers: Toml = None,
+    layout: Layout = "auto",
+    max_mistakes: Literal[1, 2] = 2,
+    plot: Target = None,
+    json: Flag = False,
+) -> int:
+    """Say why numbers differ from a network: which mistake on it produces them.
+
+    Example: jlstm diagnose net.mat --input X --observed Y_formula
+
+    The observed numbers may come from a hand-written formula, from a converter, from
+    another framework. Every mistake of a catalogue is made in turn, then every two of
+    them together, until one gives the same numbers. Outputs of layers narrow it down:
+    --layer-output lstm_1=H1 lstm_2=H2. Exit code 0 if the numbers agree with the
+    network after all, else 1.
+
+    Args:
+        file: the network.
+        input: what went in: a sequence, or a cell array of sequences.
+        observed: the numbers that disagree: scores, not labels.
+        layer_output: observed outputs of layers, LAYER=SOURCE, as many as there are.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+        layout: orientation of the arrays, where both would fit the network.
+        max_mistakes: 2 also looks for two mistakes at once, which takes longer.
+        plot: write a picture of the network's output and of the observed numbers
+            (needs jlstm[plot]).
+        json: print JSON for scripts.
+    """
+    from . import arguments as given
+    from .diagnosis import diagnose as search
+
+    net = _load(file, variable, layers)
+    xs = given.inputs(net, input, file, layout)
+    ys = given.expected(net, xs, observed, file, layout, None, None)
+    inner = given.layer_outputs(net, xs, layer_output, file, layout)
+    many = len(xs) > 1
+    with given.progress_bar() as progress:
+        found = search(
+            net,
+            xs if many else xs[0],
+            ys if many else ys[0],
+            layers=(inner if many else inner[0]) if layer_output else None,
+            max_mistakes=max_mistakes,
+            progress=progress,
+        )
+    if plot is not None:
+        from .network import predict as run
+        from .plots import comparison
+
+        if isinstance(ys[0], tuple) or getattr(ys[0], "dtype", None) is None:
+            raise InputError("only one output of numbers can be drawn")
+        comparison(
+            plot, run(net, xs[0]), ys[0], recorded="observed",
+            title=f"{file.name}: {found.summary}",
+        )  # fmt: skip
+    if json:
+        _print_json(found.to_dict())
+    else:
+        print(found)
+    return 0 if found.verdict in ("agree", "precision") else DISAGREES
+
+
 def stream(
     file: File,
     /,
@@ -388,6 +463,7 @@ COMMANDS = {
     "demo": demo,
     "inspect": inspect,
     "validate": validate,
+    "diagnose": diagnose,
     "predict": predict,
     "stream": stream,
     "convert": convert,

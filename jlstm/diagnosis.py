@@ -21,7 +21,7 @@ from .recurrent import Bidirectional, Recurrent
 from .rounding import as_columns
 
 TIE = 3.0
-"""Two explanations are tied where neither leaves this many times less than the other."""
+"""Two explanations are tied unless one leaves this many times less than the other."""
 MOST_FINDINGS = 12
 
 
@@ -78,14 +78,15 @@ def diagnose(
         return _ranked_by_labels(net, base, todo, every)
     seen = _observation(net, base, todo)
     search = Search(
-        Judge(net, base, seen, FULL_ROWS, precisions()), base, seen, every, progress)
+        Judge(net, base, seen, FULL_ROWS, precisions()), base, seen, every, progress
+    )
     return _Report(net, base, seen, search, todo).write(max_mistakes)
 
 
 def _listed_states(states: Any) -> tuple[State, ...]:
     if states is None:
         return ()
-    return (states,) if isinstance(states, Mapping) else tuple(states)
+    return (dict(states),) if isinstance(states, Mapping) else tuple(states)
 
 
 def _require_finite(net: Network, case: Case) -> None:
@@ -175,9 +176,7 @@ class _Report:
         todo: list[Case],
     ):
         self.net, self.base, self.seen, self.search = net, base, seen, search
-        self.steps = sum(
-            max(len(a) for a in values.values()) for values in seen.values
-        )
+        self.steps = sum(max(len(a) for a in values.values()) for values in seen.values)
         self.written = [decimals(a) for case in todo for a in case.outputs.values()]
 
     def write(self, max_mistakes: int) -> Diagnosis:
@@ -337,7 +336,10 @@ class _Report:
         if len(good) != len(plain.ok) or any(g.size < 8 for g in good):
             return None
         settled = [int(np.flatnonzero(~g)[-1]) + 1 if not g.all() else 0 for g in good]
-        if any(g.size - s < max(4, 0.2 * g.size) for g, s in zip(good, settled, strict=True)):
+        if any(
+            g.size - s < max(4, 0.2 * g.size)
+            for g, s in zip(good, settled, strict=True)
+        ):
             return None
         if any(g[:s].mean() > 0.5 for g, s in zip(good, settled, strict=True) if s):
             return None
@@ -374,8 +376,8 @@ class _Report:
         families = sorted({m.name for m in self.search.singles})
         return self._make(
             "unexplained", outcome.plain,
-            f"nothing in the catalogue explains the numbers: {tried[1]} single mistakes "
-            f"and {tried[2]} pairs were made, and none gives them",
+            f"nothing in the catalogue explains the numbers: {tried[1]} single "
+            f"mistakes and {tried[2]} pairs were made, and none gives them",
             nearest=nearest,
             notes=(
                 "ruled out, alone" + (" and in pairs" if tried[2] else "")
@@ -393,8 +395,8 @@ class _Report:
         if timed and self.steps > 1:
             if plain.first_bad > 0:
                 facts.append(
-                    f"seen: the first {_steps(plain.first_bad)} agree, so what comes in "
-                    "and the input weights are right; what is carried over is not"
+                    "seen: the first step agrees and the next does not: what is "
+                    "carried from step to step is wrong, not what comes in"
                     if plain.first_bad == 1
                     else f"seen: the numbers agree up to step {plain.first_bad}"
                 )

@@ -130,9 +130,7 @@ class Diagnosis:
         if self.separate_by:
             lines += _wrapped(self.separate_by, "  ", "  ")
         for words, size in self.nearest[:3]:
-            lines += _wrapped(
-                f"next best, off by {size:.2g}: {words}", "  ", "    "
-            )
+            lines += _wrapped(f"next best, off by {size:.2g}: {words}", "  ", "    ")
         for note in self.notes:
             lines += _wrapped(f"note: {note}", "  ", "    ")
         return "\n".join(lines)
@@ -176,7 +174,11 @@ def describe(mistake: Mistake, net: Network) -> Remedy:
         right = getattr(layer, "name", None)
     elif mistake.name == "gate-activation":
         right = getattr(layer, "gate_activation", None)
-    elif mistake.name in ("state-activation", "candidate-activation", "cell-activation"):
+    elif mistake.name in (
+        "state-activation",
+        "candidate-activation",
+        "cell-activation",
+    ):
         right = getattr(layer, "state_activation", None)
     elif mistake.name == "reset-mode":
         right = getattr(layer, "reset_mode", None)

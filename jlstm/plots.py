@@ -23,6 +23,7 @@ def comparison(
     others: dict[str, Any] | None = None,
     tolerance: float | None = None,
     title: str = "",
+    recorded: str = "recorded",
 ) -> None:
     """Draw predictions over recorded outputs, and their difference below.
 
@@ -32,6 +33,7 @@ def comparison(
         others: further curves by name, such as a formula that goes wrong.
         tolerance: drawn as a line in the panel of differences.
         title: what is compared.
+        recorded: what the expected numbers are called.
 
     Raises:
         JlstmError: matplotlib is not installed.
@@ -45,11 +47,11 @@ def comparison(
     axes = figure.axes
     for k in range(count):
         if series:
-            _curves(axes[k], predicted[:, k], expected[:, k])
+            _curves(axes[k], predicted[:, k], expected[:, k], recorded)
             for name, curve in others.items():
                 axes[k].plot(curve[:, k], color="tab:red", lw=0.9, label=name)
         else:
-            _bars(axes[k], predicted, expected)
+            _bars(axes[k], predicted, expected, recorded)
         axes[k].set_ylabel(f"output {k + 1}" if series else "value")
     axes[0].legend(loc="best", fontsize=8, frameon=False)
     axes[0].set_title(title, fontsize=10)
@@ -70,14 +72,18 @@ def _figure(panels: int) -> Figure:
     return figure
 
 
-def _curves(axes: Any, predicted: np.ndarray, expected: np.ndarray) -> None:
-    axes.plot(expected, color="0.7", lw=3.5, label="recorded")
+def _curves(
+    axes: Any, predicted: np.ndarray, expected: np.ndarray, recorded: str
+) -> None:
+    axes.plot(expected, color="0.7", lw=3.5, label=recorded)
     axes.plot(predicted, color="tab:blue", lw=1.1, label="jlstm")
 
 
-def _bars(axes: Any, predicted: np.ndarray, expected: np.ndarray) -> None:
+def _bars(
+    axes: Any, predicted: np.ndarray, expected: np.ndarray, recorded: str
+) -> None:
     at = np.arange(1, predicted.size + 1)
-    axes.bar(at - 0.2, expected, 0.4, color="0.7", label="recorded")
+    axes.bar(at - 0.2, expected, 0.4, color="0.7", label=recorded)
     axes.bar(at + 0.2, predicted, 0.4, color="tab:blue", label="jlstm")
 
 

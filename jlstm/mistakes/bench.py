@@ -64,7 +64,7 @@ def evaluate(
     groups: dict[int, list[_Job]] = defaultdict(list)
     for k, trial in enumerate(trials):
         for s, run in enumerate(trial.runs):
-            rows = run.end - run.at if upto is None else min(upto, run.end - run.at)
+            rows = run.rows if upto is None else min(upto, run.rows)
             # Rows after the last observed step matter only to what ends there.
             groups[id(trial.wired.layers)].append(_Job(k, s, run, rows))
     chunks = _chunks(trials, list(groups.values()), upto if causal else None)

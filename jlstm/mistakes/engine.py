@@ -14,6 +14,7 @@ still.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +26,14 @@ from jax import lax
 from .. import kernels
 from ..activations import ACTIVATIONS
 from ..graph import Node
-from ..layers import Activation, Dropout, Input, Softmax
+from ..layers import (
+    Activation,
+    BatchNormalization,
+    Dropout,
+    Input,
+    LayerNormalization,
+    Softmax,
+)
 from ..network import Network
 from ..pytree import Array, pytree, static
 from ..recurrent import GRU, LSTM, RESET_MODES, Bidirectional, Recurrent
@@ -55,7 +63,14 @@ SWITCH = {name: k for k, name in enumerate(SWITCHES)}
 GATE_FUNCTIONS = ("own", "sigmoid", "hard-sigmoid", "hard-sigmoid-keras3", "tanh")
 STATE_FUNCTIONS = ("own", "tanh", "softsign", "relu", "sigmoid", "identity")
 FUNCTIONS = ("own", "identity", "relu", "tanh", "sigmoid", "softsign")
-REPLACEABLE = (Activation, Softmax, Dropout, Input)
+REPLACEABLE = (
+    Activation,
+    Softmax,
+    Dropout,
+    Input,
+    BatchNormalization,
+    LayerNormalization,
+)
 """Layers that can be left out, because their output has the shape of their input."""
 
 
@@ -110,7 +125,7 @@ class Wired:
 class Data(NamedTuple):
     """One run that leaves the parameters alone."""
 
-    x: dict[str, Array]
+    x: Mapping[str, Array]
     state: dict[str, Any]
     switches: Array
     begin: Array
@@ -263,7 +278,7 @@ def _stepwise(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]
         return (slots, averages, kept, y_before), {n: everything[n] for n in names}
 
     start = _start(wired, d)
-    _, found = lax.scan(step, start, (jnp.arange(steps), d.x))
+    _, found = lax.scan(step, start, (_times(steps), d.x))
     end = d.end - 1
     return {
         name: value
@@ -331,7 +346,8 @@ def _restart(code: Array, state: Any, initial: Any, t: Array) -> Any:
 def _pool(before: Any, y: Array, active: Array, t: Array) -> Any:
     first, mean = before
     first = jnp.where(t == 0, y, first)
-    mean = jnp.where(active, mean + (y - mean) / (jnp.maximum(t, 0) + 1), mean)
+    count = (jnp.maximum(t, 0) + 1).astype(y.dtype)
+    mean = jnp.where(active, mean + (y - mean) / count, mean)
     return first, mean
 
 
@@ -373,13 +389,14 @@ def _recur(layer: Any, code: Array, state: Any, x: Array, d: Data) -> Any:
         end, inner = _scan(layer, code, state, x, d)
         h = inner["h"]
         if layer.last:
-            t = jnp.arange(len(x))
+            t = _times(len(x))
             inside = ((d.begin <= t) & (t < d.end))[:, None]
-            mean = jnp.sum(jnp.where(inside, h, 0), 0) / (d.end - d.begin)
+            mean = jnp.sum(jnp.where(inside, h, 0), 0)
+            mean = mean / (d.end - d.begin).astype(h.dtype)
             first = lax.dynamic_index_in_dim(h, d.begin, keepdims=False)
             return _choose(code, end[0], (first, mean)), end, inner
         return h, end, inner
-    t = jnp.arange(len(x))
+    t = _times(len(x))
     inside = (d.begin <= t) & (t < d.end)
     turned = jnp.where(inside, d.begin + d.end - 1 - t, t)
     forwards = code[SWITCH["backward_forwards"]] > 0
@@ -415,7 +432,7 @@ def _scan(cell: Cell, code: Array, state: Any, x: Array, d: Data) -> Any:
         new = _where(active, new, own)
         return new, inner | {"h": new[0]}
 
-    return lax.scan(step, tuple(state), (jnp.arange(len(x)), project(cell, x)))
+    return lax.scan(step, tuple(state), (_times(len(x)), project(cell, x)))
 
 
 # --- one step of one layer ------------------------------------------------------------
@@ -513,6 +530,10 @@ def _after(code: Array, y: Array) -> Array:
         if name not in ("own", "identity"):
             y = jnp.where(chosen == k, _function(name)(y), y)
     return y
+
+
+def _times(steps: int) -> Array:
+    return jnp.arange(steps, dtype=jnp.int32)
 
 
 def _where(chosen: Array, a: Any, b: Any) -> Any:

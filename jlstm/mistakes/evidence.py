@@ -15,8 +15,9 @@ without the mistake, and must outweigh log2 of the number of mistakes tried.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ BITS_A_NUMBER = 16.0
 FLOOR, CEILING = 1e-12, 1e3
 
 
-class Observation(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Observation:
     """What was observed: outputs and layers by name, for each sequence."""
 
     values: tuple[Values, ...]
@@ -51,7 +53,7 @@ class Observation(NamedTuple):
         """Outputs, then layers."""
         return tuple(self.values[0])
 
-    @property
+    @functools.cached_property
     def scale(self) -> dict[str, np.ndarray]:
         """The size of each column: its spread, or where it is constant its value."""
         found = {}
@@ -75,7 +77,7 @@ class Observation(NamedTuple):
             {name: a[:rows] for name, a in values.items()}
             for values in self.values[:sequences]
         )
-        return self._replace(values=part)
+        return dataclasses.replace(self, values=part)
 
 
 def apply_after(
@@ -254,7 +256,9 @@ class Judge:
         rms = float(np.sqrt(np.mean(np.minimum(relative, CEILING) ** 2)))
         if not mistakes:
             self.plain = relative
-            size = max(float(np.abs(a).max()) for v in self.observed.values for a in v.values())
+            size = max(
+                float(np.abs(a).max()) for v in self.observed.values for a in v.values()
+            )
             if not level and error.size and np.all(error <= 1e-3 * size):
                 level = "close"
         bits = 0.0

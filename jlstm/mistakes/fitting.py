@@ -12,16 +12,18 @@ import numpy as np
 
 from .bench import evaluate
 from .evidence import Observation, apply_after
-from .trial import Mistake, Trial, compose
+from .trial import Mistake, Trial
 
 ITERATIONS = 25
 NUDGE = 1e-6
 
-Make = Callable[[np.ndarray], tuple[Mistake, ...]]
+Make = Callable[[int, np.ndarray], tuple[Mistake, ...]]
+"""The mistakes of problem k with these parameters."""
+Compose = Callable[[Sequence[tuple[Mistake, ...]]], list[Trial]]
 
 
 def residuals(
-    base: Trial, candidates: Sequence[tuple[Mistake, ...]], observed: Observation,
+    compose: Compose, candidates: Sequence[tuple[Mistake, ...]], observed: Observation,
     upto: int | None, *, free_output: bool,
 ) -> np.ndarray:  # fmt: skip
     """Differences in units of the signal, a row a candidate.
@@ -29,7 +31,7 @@ def residuals(
     With `free_output` the outputs may be scaled and shifted: the best line is taken
     out first.
     """
-    trials = [compose(base, mistakes) for mistakes in candidates]
+    trials = compose(candidates)
     found = evaluate(trials, observed.names, upto=upto)
     part = observed.first(len(observed.values), upto)
     scale = part.scale
@@ -54,7 +56,7 @@ def residuals(
 
 
 def fit(
-    base: Trial,
+    compose: Compose,
     make: Make,
     starts: np.ndarray,
     observed: Observation,
@@ -66,9 +68,9 @@ def fit(
     """Fit the parameters of a mistake from each of the starting points.
 
     Arguments:
-        base: the trial that the mistakes are made in.
-        make: parameters `(K,)` to mistakes.
-        starts: `(N, K)`.
+        compose: mistakes to trials.
+        make: the mistakes of problem k with parameters `(K,)`.
+        starts: `(N, K)`, one row a problem.
         observed: what to come near to.
         upto: only the first steps.
         free_output: see `residuals`.
@@ -81,10 +83,9 @@ def fit(
     count, width = points.shape
     damping = np.full(count, 1e-3)
 
-    def run(rows: np.ndarray) -> np.ndarray:
-        return residuals(
-            base, [make(row) for row in rows], observed, upto, free_output=free_output
-        )
+    def run(rows: np.ndarray, each: int = 1) -> np.ndarray:
+        candidates = [make(k // each, row) for k, row in enumerate(rows)]
+        return residuals(compose, candidates, observed, upto, free_output=free_output)
 
     now = run(points)
     cost = (now**2).mean(1)
@@ -92,7 +93,7 @@ def fit(
         nudges = NUDGE * np.maximum(np.abs(points), 1e-2)
         near = np.repeat(points[:, None], width, 1)
         near[:, range(width), range(width)] += nudges
-        slopes = run(near.reshape(-1, width)).reshape(count, width, -1)
+        slopes = run(near.reshape(-1, width), width).reshape(count, width, -1)
         slopes = (slopes - now[:, None]) / nudges[:, :, None]
         proposed = points.copy()
         for k in range(count):

@@ -10,8 +10,17 @@ import numpy as np
 
 from ..layers import Input
 from .engine import FUNCTIONS
-from .trial import LENGTH, RUNNING, TIME, VALUES, Mistake, Run, Trial, with_input
-from .trial import with_switch
+from .trial import (
+    LENGTH,
+    RUNNING,
+    TIME,
+    VALUES,
+    Mistake,
+    Run,
+    Trial,
+    with_input,
+    with_switch,
+)
 
 MOST_SHIFT = 20
 MOST_PADDING = 64
@@ -81,7 +90,7 @@ def _normalisation(
 
     def again(x: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(normalised(layer, x))
+            return normalised(layer, x)
 
     yield _made(
         "normalisation-twice", {}, VALUES, again, "values",
@@ -91,7 +100,7 @@ def _normalisation(
 
 def normalised(layer: Input, x: np.ndarray) -> np.ndarray:
     """What the input layer makes of `x`, in NumPy."""
-    return layer(x)  # only arithmetic: NumPy in, NumPy out
+    return np.asarray(layer(x))  # only arithmetic: NumPy in, NumPy out
 
 
 def _own_statistics(trial: Trial) -> Iterator[Mistake]:
@@ -239,6 +248,15 @@ def _padded(trial: Trial) -> Iterator[Mistake]:
                     padded(side, missing), frozenset({"x length", "start"}),
                 )  # fmt: skip
     yield from ahead
+    # A pad of another value is rarer, so it is tried only where rows of zeros fail.
+    for mistake in ahead:
+        side, n = mistake.parameters["side"], mistake.parameters["steps"]
+        for value in (-1.0, 1.0):
+            yield Mistake(
+                "padding", (), {"side": side, "steps": n, "value": value}, LENGTH,
+                padded(side, [n] * len(trial.runs), value),
+                frozenset({"x length", "start"}), common=False,
+            )  # fmt: skip
 
 
 def _sees_the_end(trial: Trial) -> bool:
@@ -258,7 +276,8 @@ def padded(side: str, counts: list[int], value: float = 0.0) -> Any:
             for name, a in run.x.items()
         }
         ahead = count if side == "left" else 0
-        return Run(x, 0, run.end - run.begin + count, run.at - run.begin + ahead)
+        end, at = run.end - run.begin + count, run.at - run.begin + ahead
+        return run._replace(x=x, begin=0, end=end, at=at)
 
     def change(trial: Trial) -> Trial:
         runs = zip(trial.runs, counts, strict=True)

@@ -32,9 +32,7 @@ def _done(
         return trial._replace(after=(*trial.after, function))
 
     touches = frozenset(f"y {part}" for part in aspect.split())
-    return Mistake(
-        name, (), parameters, OUTPUT, change, touches, common, fitted=fitted
-    )
+    return Mistake(name, (), parameters, OUTPUT, change, touches, common, fitted=fitted)
 
 
 def whole(trial: Trial) -> Iterator[Mistake]:
@@ -66,9 +64,7 @@ def in_time(steps: int) -> Iterator[Mistake]:
     yield _done("output-reversed", {}, lambda y: y[::-1], "time")
     for k in range(1, min(MOST_SHIFT, steps // 3) + 1):
         for sign in (1, -1):
-            yield _done(
-                "output-shift", {"steps": sign * k}, _shifted(sign * k), "time"
-            )
+            yield _done("output-shift", {"steps": sign * k}, _shifted(sign * k), "time")
 
 
 def _shifted(k: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -13,7 +13,7 @@ from ..network import State
 from ..recurrent import RESET_MODES
 from .engine import FUNCTIONS, GATE_FUNCTIONS, STATE_FUNCTIONS, Both, Cell
 from .trial import LENGTH, RUNNING, Mistake, Run, Trial, with_switch
-from .weights import directions, recurrent
+from .weights import NORMALISING, directions, recurrent
 
 LIKELY_PERIODS = (2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128)
 
@@ -87,9 +87,7 @@ def _shared(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
 
 def _resets(scope: tuple[str, ...], steps: int) -> Iterator[Mistake]:
     def reset(every: int, what: str, common: bool) -> Mistake:
-        switches = {
-            f"reset_{part}": every for part in "hc" if what in ("both", part)
-        }
+        switches = {f"reset_{part}": every for part in "hc" if what in ("both", part)}
         parameters = {"every": every, "what": what}
         return _switched(
             "state-reset", scope, "state", parameters, common=common, **switches
@@ -102,6 +100,8 @@ def _resets(scope: tuple[str, ...], steps: int) -> Iterator[Mistake]:
     yield reset(1, "c", True)
     for every in range(2, steps):
         yield reset(every, "both", every in LIKELY_PERIODS)
+        yield reset(every, "h", False)
+        yield reset(every, "c", False)
 
 
 def _starts(
@@ -166,7 +166,7 @@ def after(first: Run, second: Run) -> Run:
         for name, value in second.x.items()
     }
     ahead = first.end - first.begin
-    return Run(x, second.begin, second.end + ahead, second.at + ahead)
+    return second._replace(x=x, end=second.end + ahead, at=second.at + ahead)
 
 
 # --- activations ----------------------------------------------------------------------
@@ -178,8 +178,9 @@ def _functions(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake]:
     lstm = all(cell.kind == "lstm" for cell in cells)
 
     def made(name: str, function: str, **codes: int) -> Mistake:
-        aspect = "gate" if "gate" in codes else "squash"
-        return _switched(name, scope, aspect, {"function": function}, **codes)
+        touches = frozenset(f"{code}:{layer}" for code in codes for layer in scope)
+        change = with_switch(scope, **codes)
+        return Mistake(name, scope, {"function": function}, RUNNING, change, touches)
 
     for k, function in enumerate(GATE_FUNCTIONS):
         if k and gates != {function}:
@@ -230,6 +231,8 @@ def _between(trial: Trial) -> Iterator[Mistake]:
             yield from _replaced((name,), layer.name)
         elif isinstance(layer, Softmax):
             yield _switched("activation-omitted", (name,), "instead", instead=1)
+        elif isinstance(layer, NORMALISING):
+            yield _switched("normalisation-layer-omitted", (name,), "norm", instead=1)
         elif isinstance(layer, Dropout):
             factor = {"factor": 1 - float(layer.probability)}
             yield _switched(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from .evidence import (
 )
 from .inputs import affine as input_affine
 from .inputs import spread_changed
-from .trial import PARAMETERS, Mistake, Trial, compose
+from .trial import LENGTH, PARAMETERS, Mistake, Trial, compose
 
 SINGLE_ROWS = 256
 PAIR_ROWS = 8
@@ -97,7 +97,7 @@ class Search:
         alone, combined = self._quick_singles(plain)
         stages: list[Callable[[], Iterable[Scored]]] = [
             lambda: alone,
-            lambda: self._fitted(plain),
+            self._fitted,
         ]
         if max_mistakes > 1 and not plain.level:
             stages += [
@@ -156,10 +156,14 @@ class Search:
         late = list(outputs.in_time(steps)) if whole else []
         alone, combined = [], []
         for mistakes, (trial, values) in zip(candidates, found, strict=True):
-            for extra in (None, *late):
+            rare = any(not m.common for m in mistakes)
+            for extra in (None, *(() if rare else late)):
                 if extra is not None and not _compatible((*mistakes, extra)):
                     continue
-                for final, points in self._variants(trial, values, observed, extra):
+                full = len(mistakes) + (extra is not None) > 1
+                for final, points in self._variants(
+                    trial, values, observed, extra, full
+                ):
                     every = (*mistakes, *([extra] if extra else []), *final)
                     if len(every) == 1:
                         alone.append(Scored(points, every))
@@ -176,6 +180,7 @@ class Search:
         values: list[Values],
         observed: Observation,
         extra: Mistake | None,
+        full: bool,
     ) -> Iterable[tuple[Mistakes, float]]:
         """The run itself, and with what a fitted mistake of output makes of it."""
         if extra is not None:
@@ -183,7 +188,7 @@ class Search:
         pairs = [apply_after(trial, v, observed.outputs) for v in values]
         values, partial = [v for v, _ in pairs], any(p for _, p in pairs)
         yield (), score(errors(values, observed, partial=partial))
-        if partial or len(observed.outputs) != 1:
+        if full or partial or len(observed.outputs) != 1:
             return
         (name,) = observed.outputs
         y = [v[name] for v in values]
@@ -238,9 +243,11 @@ class Search:
         upto = PAIR_ROWS if self.observed.causal and self._timed() else None
         observed = self.observed.first(sequences, upto)
         base = self.base._replace(runs=self.base.runs[:sequences])
-        common = [m for m in self.singles if m.common and m.stage <= 4]
+        common = [m for m in self.singles if m.common and m.stage <= LENGTH]
         pairs = [
-            pair for pair in itertools.combinations(common, 2) if pair[0].goes_with(pair[1])
+            pair
+            for pair in itertools.combinations(common, 2)
+            if pair[0].goes_with(pair[1])
         ]
         pairs.sort(key=_parameters_key)
         best: list[Scored] = []
@@ -274,67 +281,64 @@ class Search:
 
     # --- fitted numbers ---------------------------------------------------------------
 
-    def _fitted(self, plain: Judgement) -> list[Scored]:
+    def _fitted(self) -> list[Scored]:
         """Slope and offset of the input; the deviation it is divided by."""
-        del plain
         self.tick("scaling of the input", 0, 1)
-        found = [*self._scaled_inputs((), False), *self._spreads(())]
+        found = [*self._scaled_inputs([()], False), *self._spreads()]
         self.tried[1] += len(found)
         return found
 
     def _fitted_pairs(self) -> list[Scored]:
         """Scaled inputs together with scaled outputs, or with any other mistake."""
-        found = self._scaled_inputs((), True)
-        common = [m for m in self.singles if m.common and m.stage <= 3]
-        for k, mistake in enumerate(common):
-            if k % 8 == 0:
-                self.tick("scaled inputs with another mistake", k, len(common))
-            if "x values" not in mistake.touches:
-                found += self._scaled_inputs((mistake,), False, brief=True)
+        self.tick("scaled inputs with another mistake", 0, 1)
+        others = [
+            (m,)
+            for m in self.singles
+            if m.common and m.stage < LENGTH and "x values" not in m.touches
+        ]
+        found = self._scaled_inputs([()], True) + self._scaled_inputs(others, False)
         self.tried[2] += len(found)
         return found
 
-    def _scaled_inputs(
-        self, others: Mistakes, free_output: bool, *, brief: bool = False
-    ) -> list[Scored]:
+    def _scaled_inputs(self, others: list[Mistakes], free_output: bool) -> list[Scored]:
+        """The best slope and offset of the input beside each of the other mistakes."""
         if any(x.ndim != 2 for run in self.base.runs for x in run.x.values()):
             return []
         if self.observed.size < 5 + 2 * free_output:
             return []
+        brief = len(others) > 1
         upto = FIT_ROWS if self.observed.causal and self._timed() else None
-        base = self._trials([others])[0]
-
-        def make(p: np.ndarray) -> Mistakes:
-            return (input_affine(p[0], p[1]),)
-
-        starts = self._affine_starts()
-        cost = np.sqrt(
-            (
-                fitting.residuals(
-                    base, [make(p) for p in starts], self.observed, upto,
-                    free_output=free_output,
-                )
-                ** 2
-            ).mean(1)
+        grid = self._affine_starts()[:: 3 if brief else 1]
+        problems = [(other, p) for other in others for p in grid]
+        cost = fitting.residuals(
+            self._trials,
+            [(*other, input_affine(p[0], p[1])) for other, p in problems],
+            self.observed, upto, free_output=free_output,
         )  # fmt: skip
-        nearest = np.argsort(cost)[: 4 if brief else 8]
-        points, left = fitting.fit(
-            base, make, starts[nearest], self.observed, upto=upto,
-            free_output=free_output, iterations=8 if brief else fitting.ITERATIONS,
-        )  # fmt: skip
-        k = int(np.argmin(left))
-        if brief and left[k] > 0.02:
-            return []
-        if upto is not None or brief:
+        cost = np.sqrt((cost**2).mean(1)).reshape(len(others), len(grid))
+        chosen = np.argsort(cost, 1)[:, : 2 if brief else 8]
+        rows = [(k, p) for k, picked in enumerate(chosen) for p in grid[picked]]
+        # First a short fit of all, then a long one of the best.
+        order, left = np.arange(0), np.zeros(0)
+        rounds = [(8, upto, KEPT), (fitting.ITERATIONS, FULL_ROWS, 0)]
+        for iterations, length, keep in rounds:
             points, left = fitting.fit(
-                base, make, points[[k]], self.observed, upto=FULL_ROWS,
-                free_output=free_output,
+                self._trials,
+                lambda j, p, rows=tuple(rows): (
+                    *others[rows[j][0]], input_affine(p[0], p[1])
+                ),
+                np.array([p for _, p in rows]), self.observed,
+                upto=length, free_output=free_output, iterations=iterations,
             )  # fmt: skip
-            k = 0
-        mistakes: Mistakes = (*others, *make(points[k]))
-        if free_output:
-            mistakes = self._with_line(mistakes)
-        return [Scored(float(np.log10(left[k] + 1e-15)), mistakes)]
+            order = np.argsort(left)[: keep or len(left)]
+            rows = [(rows[j][0], points[j]) for j in order]
+        found = []
+        for (k, p), j in zip(rows, order, strict=True):
+            mistakes: Mistakes = (*others[k], input_affine(p[0], p[1]))
+            if free_output:
+                mistakes = self._with_line(mistakes)
+            found.append(Scored(float(np.log10(left[j] + 1e-15)), mistakes))
+        return found if brief else found[:1]
 
     def _affine_starts(self) -> np.ndarray:
         """Slopes and offsets on a grid, and those that statistics of x suggest."""
@@ -360,28 +364,20 @@ class Search:
         )
         return (*mistakes, line) if line is not None else mistakes
 
-    def _spreads(self, others: Mistakes) -> list[Scored]:
+    def _spreads(self) -> list[Scored]:
         """A standard deviation with N in place of N - 1, or the other way round."""
         layers = [self.base.wired.layers[name] for name in self.base.runs[0].x]
         if not all(getattr(layer, "std", None) is not None for layer in layers):
             return []
-        base = self._trials([others])[0]
-
-        def make(p: np.ndarray) -> Mistakes:
-            return (spread_changed(self.base, float(p[0]), None),)
-
         points, left = fitting.fit(
-            base, make, np.array([[1.01], [0.99], [1.2], [0.8]]), self.observed,
-            upto=FULL_ROWS,
+            self._trials,
+            lambda j, p: (spread_changed(self.base, float(p[0]), None),),
+            np.array([[1.01], [0.99], [1.2], [0.8]]), self.observed, upto=FULL_ROWS,
         )  # fmt: skip
         k = int(np.argmin(left))
         factor = float(points[k, 0])
-        return [
-            Scored(
-                float(np.log10(left[k] + 1e-15)),
-                (*others, spread_changed(self.base, factor, _count(factor))),
-            )
-        ]
+        mistake = spread_changed(self.base, factor, _count(factor))
+        return [Scored(float(np.log10(left[k] + 1e-15)), (mistake,))]
 
 
 def _count(factor: float) -> int | None:

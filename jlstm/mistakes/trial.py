@@ -24,13 +24,14 @@ class Run(NamedTuple):
     """One sequence on its way in.
 
     `x` is `(time, features)` by input; of its steps `begin` to `end` are run, and the
-    steps from `at` on are those that were observed.
+    `rows` steps from `at` on are those that were observed.
     """
 
     x: dict[str, np.ndarray]
     begin: int
     end: int
     at: int
+    rows: int
 
 
 class Trial(NamedTuple):
@@ -106,7 +107,7 @@ def right(net: Network, xs: Iterable[Any], state: State | None) -> Trial:
         given = _by_name(net, x)
         timed: Any = net.layers[net.inputs[0]]
         steps = len(given[net.inputs[0]]) if timed.time else 1
-        runs.append(Run(given, 0, steps, 0))
+        runs.append(Run(given, 0, steps, 0, steps))
     switches = np.zeros((len(net.graph), len(SWITCHES)), np.int32)
     return Trial(wired, switches, tuple(runs), start)
 

@@ -11,9 +11,12 @@ import jax
 import ml_dtypes
 import numpy as np
 
-from ..layers import FullyConnected
+from ..layers import BatchNormalization, FullyConnected, LayerNormalization
 from .engine import Both, Cell, Wired
 from .trial import PARAMETERS, Mistake, Trial, with_cells, with_layers
+
+NORMALISING = (BatchNormalization, LayerNormalization)
+EPSILONS = (1e-3, 1e-5, 1e-6)
 
 
 def weights(trial: Trial) -> Iterator[Mistake]:
@@ -30,12 +33,14 @@ def weights(trial: Trial) -> Iterator[Mistake]:
     for name, layer in wired.layers.items():
         if isinstance(layer, FullyConnected):
             yield from _of_dense(name, layer)
+        elif isinstance(layer, NORMALISING):
+            yield from _of_normalisation(name, layer)
 
 
 def recurrent(wired: Wired) -> dict[str, Cell | Both]:
     """The recurrent layers in the order of computation."""
-    order = [node.name for node in wired.graph]
-    return {n: wired.layers[n] for n in order if isinstance(wired.layers[n], Cell | Both)}
+    found = {node.name: wired.layers[node.name] for node in wired.graph}
+    return {n: layer for n, layer in found.items() if isinstance(layer, Cell | Both)}
 
 
 def directions(layer: Cell | Both) -> list[Cell]:
@@ -98,9 +103,7 @@ def _of_recurrent(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake
             flags |= {"input_transposed": True} if w else {}
             change = transposed_and(reorder(order), r, w)
             aspect = f"{matrix} bias"
-            yield made(
-                "gate-order", change, aspect, common=False, order=order, **flags
-            )
+            yield made("gate-order", change, aspect, common=False, order=order, **flags)
     if plain and square:
         both = transposed_and(lambda cell: cell, True, True)
         yield made("input-transposed", both, matrix, common=False,
@@ -148,7 +151,7 @@ def interleave(cell: Cell) -> Cell:
     return _each(cell, ("w", "r", "b", "rb"), of)
 
 
-def _transposed(array: np.ndarray, count: int) -> np.ndarray:
+def _transposed(array: Any, count: int) -> np.ndarray:
     return np.concatenate([block.T for block in blocks(array, count)])
 
 
@@ -286,3 +289,27 @@ def _of_dense(name: str, layer: FullyConnected) -> Iterator[Mistake]:
     if min(outputs, features) > 1:
         yield made("dense-memory-order", "input", weights=refilled)
     yield made("dense-bias-omitted", "bias", bias=np.zeros_like)
+
+
+def _of_normalisation(name: str, layer: Any) -> Iterator[Mistake]:
+    """Settings that belong to the structure, so each is compiled by itself."""
+
+    def made(kind: str, parameters: dict[str, Any], **new: Any) -> Mistake:
+        def change(trial: Trial) -> Trial:
+            mine: Any = trial.wired.layers[name]
+            trial = with_layers(trial, {name: dataclasses.replace(mine, **new)})
+            if "over" in new:  # no longer step by step
+                wired = dataclasses.replace(trial.wired, stepwise=False)
+                trial = trial._replace(wired=wired)
+            return trial
+
+        touches = frozenset({f"norm:{name}"})
+        return Mistake(
+            kind, (name,), parameters, PARAMETERS, change, touches, common=False
+        )
+
+    for value in EPSILONS:
+        if value != layer.epsilon:
+            yield made("epsilon", {"value": value}, epsilon=value)
+    if isinstance(layer, LayerNormalization) and layer.over == "channels":
+        yield made("normalisation-over-time", {}, over="time-channels")
