@@ -252,6 +252,13 @@ class _Report:
         limit = TIE * best.rms + 1e-13
         tied = [j for j in outcome.accepted if j.rms <= limit and _alike(j, best)]
         tied.sort(key=lambda j: (j.fitted, self._rank(j)))
+        # The same with more numbers to fit is no other explanation.
+        seen: list[list[str]] = []
+        for judged in list(tied):
+            names = [mistake.name for mistake in judged.mistakes]
+            if judged.fitted and names in seen:
+                tied.remove(judged)
+            seen.append(names)
         tied = tied[:MOST_FINDINGS]
         findings = tuple(self._finding(j) for j in tied)
         first = findings[0]

@@ -30,7 +30,9 @@ def loop(path: Path, asked: Any, right: Any, recorded: np.ndarray) -> None:
     for name in ("lstm_1", "lstm_2"):
         error = np.abs(asked[name] - right[name]).max(axis=1)
         axes[2, 0].plot(steps, error, color=colours[name], lw=1.2, label=names[name])
-    axes[2, 0].set(ylabel="largest error of a layer", xlabel="time step", ylim=(0, 1))
+    axes[2, 0].set(
+        ylabel="largest error of a layer", xlabel="time step", ylim=(0, 1.25)
+    )
     axes[2, 0].legend(fontsize=8, frameon=False, ncols=2, loc="upper right",
                       title="loop as asked", title_fontsize=8)  # fmt: skip
     left = np.abs(right["fc"] - recorded).max()
@@ -52,7 +54,7 @@ def _first_steps(
     panel.bar_label(bars, [f"{e:.2g}" for e in errors], fontsize=8, padding=1)
     panel.set_ylabel(f"step {t + 1}")
     panel.set_ylim(0, 1.3)
-    panel.set_xticks(range(len(names)), ["LSTM 1", "LSTM 2", "output"], fontsize=8)
+    panel.set_xticks(range(len(names)), ["LSTM 1", "LSTM 2", "out, cm"], fontsize=8)
 
 
 def follow_up(path: Path, errors: Any, labels: Any) -> None:

@@ -10,9 +10,13 @@ folder of networks only the embedded one is used. Takes two to three minutes.
 from __future__ import annotations
 
 import argparse
+import os
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+
+# These products are small: more threads only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import drawing
 import follow_up

@@ -27,7 +27,7 @@ class Reading(NamedTuple):
 
     def __str__(self) -> str:
         rows = "grouped" if self.grouped else "interleaved"
-        return f"{' '.join(self.order)}, {rows}, {'R transposed' * self.transposed}"
+        return f"{' '.join(self.order)}, {rows}" + ", R transposed" * self.transposed
 
 
 def every() -> Iterator[Reading]:
@@ -66,7 +66,7 @@ def gates(layer: Any, reading: Reading) -> dict[str, tuple[np.ndarray, ...]]:
 
 
 def run(net: jl.Network, x: np.ndarray, reading: Reading) -> np.ndarray:
-    """LSTM layers, ReLUs, one fully connected layer; `x (sequences, time, features)`."""
+    """The network by a reading; `x (sequences, time, features)`, double precision."""
     signal: Any = np.asarray(x, float)
     for node in net.graph:
         layer: Any = net.layers[node.name]

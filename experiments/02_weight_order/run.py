@@ -1,4 +1,4 @@
-"""Grouped gates or interleaved units, and which order of gates? MATLAB's numbers decide.
+"""Gates grouped or units interleaved, in which order? MATLAB's numbers decide.
 
     python experiments/02_weight_order/run.py [--nets FOLDER] [--picture FILE]
 
@@ -10,12 +10,17 @@ the folder of networks only the embedded one is used, whose outputs torch comput
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# These products are small: more threads only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 from matplotlib.figure import Figure
-from readings import MATLAB, Reading, every, run
+from readings import MATLAB, Reading, every, gates, run
 
 import jlstm as jl
 from jlstm.demo import load_demo
@@ -62,6 +67,7 @@ def main() -> None:
     labels = kept(options.nets)
     report(found, labels)
     report_forget_bias({name: record.net for name, record in records.items()})
+    report_exchanged(records["story/net_story.mat"])
     report_diagnosis(records["fenn/LSTM.mat"])
     picture(options.picture, found, labels)
 
@@ -112,8 +118,6 @@ def kept(nets: Path) -> dict[Reading, float]:
 
 def forget_bias(net: Any, reading: Reading) -> dict[str, float]:
     """The mean bias of each gate: training starts with 1 in the forget gate."""
-    from readings import gates
-
     layer = net.layers[net.recurrent[0]]
     return {k: float(b.mean()) for k, (_, _, b) in gates(layer, reading).items()}
 
@@ -156,6 +160,19 @@ def report_forget_bias(nets: dict[str, Any]) -> None:
             cells = "".join(f"  {k} {mean:+.3f}" for k, mean in means.items())
             print(f"  {name:<26} {'grouped' if reading.grouped else 'interleaved':<12}"
                   f"{cells}")  # fmt: skip
+
+
+def report_exchanged(record: Record) -> None:
+    print("\ninput and output gate of story, largest weights and difference:")
+    layer = record.net.layers["lstm"]
+    for field in ("input_weights", "recurrent_weights", "bias"):
+        i, o = (np.asarray(getattr(gate, field)) for gate in (layer.i, layer.o))
+        print(f"  {field:<18} i {abs(i).max():.2g}, o {abs(o).max():.2g}, "
+              f"i - o {abs(i - o).max():.2g}")  # fmt: skip
+    wrong = dataclasses.replace(layer, i=layer.o, o=layer.i)
+    net = dataclasses.replace(record.net, layers=record.net.layers | {"lstm": wrong})
+    first = str(jl.validate(net, record.x, record.recorded)).splitlines()[0]
+    print(f"  exchanged, jl.validate: {first}")
 
 
 def report_diagnosis(record: Record) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-from wrong import applicable, compatible, forward
+from wrong import applicable, compatible, forward_many
 
 import jlstm as jl
 from jlstm.demo import load_demo
@@ -23,6 +23,7 @@ from jlstm.errors import JlstmError
 from jlstm.layers import Input
 
 STEPS = 60
+SEQUENCES = 6
 VISIBLE = 1e-4
 SKIPPED = ("start-state", "weights-rounded")
 
@@ -38,7 +39,7 @@ def networks(folder):
             continue
         try:
             net = jl.load(folder / entry["file"], variable=entry.get("variable"))
-            forward(net, signal(net, np.random.default_rng(0), 8))
+            forward_many(net, signals(net, np.random.default_rng(0)))
         except (JlstmError, NotImplementedError) as error:
             print(f"{entry['file']}: left out, {str(error).splitlines()[0]}")
             continue
@@ -59,10 +60,18 @@ def signal(net, rng, steps):
     return np.asarray(x, np.float32).astype(float)
 
 
+def signals(net, rng):
+    """One sequence; several for a network that gives one answer for all steps."""
+    if any(net.shapes[ref].time for ref in net.outputs):
+        return [signal(net, rng, STEPS)]
+    return [signal(net, rng, STEPS // 2) for _ in range(SEQUENCES)]
+
+
 def cases(net, rng):
     """Mistakes that can be seen in the output of this network."""
     found = []
-    for wrong in applicable(net, STEPS):
+    timed = any(net.shapes[ref].time for ref in net.outputs)
+    for wrong in applicable(net, STEPS if timed else STEPS // 2):
         partial = len(wrong.layers) not in (0, len(net.recurrent))
         if wrong.name in SKIPPED and partial:
             continue
@@ -71,12 +80,14 @@ def cases(net, rng):
     return found
 
 
-def visible(y, right):
+def visible(ys, rights):
     """Whether wrong numbers are finite, of sane size, and differ at all."""
-    if y.shape != right.shape or not np.all(np.isfinite(y)) or abs(y).max() > 1e6:
+    if [y.shape for y in ys] != [right.shape for right in rights]:
         return False
-    spread = right.std() if right.size > 1 else abs(right).max()
-    return abs(y - right).max() > VISIBLE * max(spread, 1e-6)
+    y, right = np.concatenate(ys).ravel(), np.concatenate(rights).ravel()
+    if not np.all(np.isfinite(y)) or abs(y).max() > 1e6:
+        return False
+    return abs(y - right).max() > VISIBLE * max(right.std(), 1e-6)
 
 
 def same(wrong, mistake):
@@ -87,7 +98,7 @@ def same(wrong, mistake):
         other = mistake.parameters.get(key)
         if key in ("n", "value", "fill") and other is None:
             continue
-        if isinstance(value, float | tuple):
+        if isinstance(value, float | tuple | list):
             try:
                 if not np.allclose(value, other, rtol=1e-3, atol=1e-6):
                     return False
@@ -115,9 +126,10 @@ def named(wrongs, finding):
     return sorted(w.name for w in wrongs) == sorted(m.name for m in finding.mistakes)
 
 
-def diagnose(net, x, y, wrongs):
+def diagnose(net, xs, ys, wrongs):
     start = time.perf_counter()
-    d = jl.diagnose(net, x, y)
+    one = len(xs) == 1
+    d = jl.diagnose(net, xs[0] if one else xs, ys[0] if one else ys)
     first = d.findings[: max(d.tied, 1)]
     rounded = [w.name for w in wrongs] == ["weights-rounded"]
     return {
@@ -135,21 +147,21 @@ def diagnose(net, x, y, wrongs):
 
 
 def singles(net, rng, count):
-    x = signal(net, rng, STEPS)
-    right = forward(net, x)
+    xs = signals(net, rng)
+    right = forward_many(net, xs)
     done = 0
     for wrong in cases(net, rng):
         if done >= count:
             return
-        y = forward(net, x, [wrong])
-        if visible(y, right):
+        ys = forward_many(net, xs, [wrong])
+        if visible(ys, right):
             done += 1
-            yield diagnose(net, x, y, [wrong])
+            yield diagnose(net, xs, ys, [wrong])
 
 
 def pairs(net, rng, count):
-    x = signal(net, rng, STEPS)
-    right = forward(net, x)
+    xs = signals(net, rng)
+    right = forward_many(net, xs)
     every = [w for w in cases(net, rng) if w.name not in SKIPPED]
     done = 0
     for _ in range(20 * count):
@@ -159,34 +171,36 @@ def pairs(net, rng, count):
         if not compatible(a, b):
             continue
         try:
-            alone = [forward(net, x, [w]) for w in (a, b)]
-            y = forward(net, x, [a, b])
+            alone = [forward_many(net, xs, [w]) for w in (a, b)]
+            ys = forward_many(net, xs, [a, b])
         except NotImplementedError:
             continue
         # Each of the two must matter on its own and beside the other.
-        if all(visible(y, other) for other in (right, *alone)) and all(
+        if all(visible(ys, other) for other in (right, *alone)) and all(
             visible(other, right) for other in alone
         ):
             done += 1
-            yield diagnose(net, x, y, [a, b])
+            yield diagnose(net, xs, ys, [a, b])
 
 
 def clean(net, rng, count):
     """Right numbers, as other precisions and noise would leave them."""
     short = net.astype(np.float32)
     for k in range(count):
-        x = signal(net, rng, STEPS)
-        right = forward(net, x)
+        xs = signals(net, rng)
+        right = forward_many(net, xs)
         kind = ("float32", "bfloat16", "noise", "rounded weights")[k % 4]
         if kind == "float32":
-            y = np.asarray(jl.predict(short, x))
+            ys = [np.asarray(jl.predict(short, x)) for x in xs]
         elif kind == "bfloat16":
-            y = np.asarray(jl.predict(net.astype(ml_dtypes.bfloat16), x), float)
+            low = net.astype(ml_dtypes.bfloat16)
+            ys = [np.asarray(jl.predict(low, x), float) for x in xs]
         elif kind == "noise":
-            y = right * (1 + 1e-4 * rng.normal(size=right.shape))
+            ys = [y * (1 + 1e-4 * rng.normal(size=y.shape)) for y in right]
         else:
-            y = forward(net.astype(ml_dtypes.bfloat16).astype(np.float32), x)
-        found = diagnose(net, x, y, [])
+            low = net.astype(ml_dtypes.bfloat16).astype(np.float32)
+            ys = forward_many(low, xs)
+        found = diagnose(net, xs, ys, [])
         found["kind"] = kind
         found["right"] = found["verdict"] in ("agree", "precision", "unexplained")
         yield found
@@ -195,13 +209,13 @@ def clean(net, rng, count):
 def nonsense(net, rng, count):
     """Numbers that no mistake explains: of another input, or of random weights."""
     for k in range(count):
-        x = signal(net, rng, STEPS)
+        xs = signals(net, rng)
         if k % 2:
-            y = forward(net, signal(net, rng, STEPS))
+            ys = forward_many(net, signals(net, rng))
         else:
-            y = forward(net, x)
-            y = y.std() * rng.normal(size=y.shape) + y.mean()
-        found = diagnose(net, x, y, [])
+            ys = forward_many(net, xs)
+            ys = [rng.normal(size=y.shape) + y for y in ys]
+        found = diagnose(net, xs, ys, [])
         found["kind"] = "other input" if k % 2 else "random"
         found["right"] = found["verdict"] == "unexplained" or not found["found"]
         yield found

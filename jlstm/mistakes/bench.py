@@ -48,6 +48,7 @@ def evaluate(
     names: tuple[str, ...],
     *,
     upto: int | None = None,
+    single: bool = False,
     tick: Callable[[int], None] | None = None,
 ) -> list[list[Values]]:
     """What each trial gives for each of its sequences.
@@ -56,6 +57,7 @@ def evaluate(
         trials: of one network.
         names: outputs, layers, inner signals.
         upto: only so many of the observed steps, where the network is causal.
+        single: in single precision, for a quick look; the trials must be, too.
         tick: called with the number of runs that were finished.
     """
     if not trials:
@@ -71,7 +73,7 @@ def evaluate(
     results: list[list[Any]] = [[None] * len(trial.runs) for trial in trials]
 
     def work(chunk: _Chunk) -> None:
-        with jax.enable_x64(True):
+        with jax.enable_x64(not single):
             found = _run_chunk(trials, chunk, names)
         for job, values in found:
             results[job.trial][job.sequence] = values
@@ -173,7 +175,8 @@ def _run_chunk(
     # there are several sets, each has the runs of the others.
     found: list[tuple[_Job, Values]] = []
     rows = ROWS if chunk.shared else None
-    data = [_stack(trials, jobs, chunk.length, rows) for jobs in chunk.sets]
+    dtype = jax.tree.leaves(wired)[0].dtype
+    data = [_stack(trials, jobs, chunk.length, rows, dtype) for jobs in chunk.sets]
     every = jax.tree.map(
         lambda *leaves: np.stack(leaves),
         *data,
@@ -198,15 +201,20 @@ def _run_chunk(
 
 
 def _stack(
-    trials: Sequence[Trial], jobs: list[_Job], length: int | None, rows: int | None
+    trials: Sequence[Trial],
+    jobs: list[_Job],
+    length: int | None,
+    rows: int | None,
+    dtype: Any,
 ) -> Data:
     jobs = jobs + [jobs[-1]] * ((rows or len(jobs)) - len(jobs))
     x = {
-        name: np.stack([_fit(job.run.x[name], length) for job in jobs])
+        name: np.stack([_fit(job.run.x[name], length) for job in jobs]).astype(dtype)
         for name in jobs[0].run.x
     }
     state = jax.tree.map(
-        lambda *leaves: np.stack(leaves), *[trials[job.trial].state for job in jobs]
+        lambda *leaves: np.stack(leaves).astype(dtype),
+        *[trials[job.trial].state for job in jobs],
     )
     ends = [job.run.end if length is None else min(job.run.end, length) for job in jobs]
     return Data(

@@ -24,7 +24,7 @@ from .trial import (
 
 MOST_SHIFT = 20
 MOST_PADDING = 64
-LIKELY = (1, 2, 3, 4, 5, 8, 10, 16, 20, 32)
+LIKELY = (*range(1, 13), 15, 16, 20, 24, 32)
 
 
 def inputs(trial: Trial) -> Iterator[Mistake]:
@@ -48,7 +48,7 @@ def inputs(trial: Trial) -> Iterator[Mistake]:
         for fill in ("zero", "edge", "roll"):
             yield _made(
                 "time-shift", {"steps": k, "fill": fill}, TIME, shifted(k, fill),
-                "time", common=abs(k) <= 2,
+                "time", common=abs(k) <= 2, paired=abs(k) <= 5,
             )  # fmt: skip
     yield from _padded(trial)
     yield from _dropped(trial, steps)
@@ -62,6 +62,7 @@ def _made(
     aspect: str,
     *,
     common: bool = True,
+    paired: bool = True,
     layer: str | None = None,
 ) -> Mistake:
     return Mistake(
@@ -72,6 +73,7 @@ def _made(
         with_input(change, layer),
         frozenset(f"x {part}" for part in aspect.split()),
         common,
+        paired,
     )
 
 
@@ -186,17 +188,27 @@ def _columns(features: int) -> Iterator[Mistake]:
         whole = tuple(range(features))
         orders = [(*whole[k:], *whole[:k]) for k in (1, features - 1)]
         if features <= 20:
-            orders += [_swap(whole, a, b) for a, b in combinations(whole, 2)]
+            orders += [swapped(whole, a, b) for a, b in combinations(whole, 2)]
     for order in orders:
         if order not in (tuple(range(features)), backwards):
-            yield _made(
-                "features-permuted", {"order": order}, TIME, _taken(order), "columns",
-                common=features <= 3,
-            )  # fmt: skip
+            yield reordered(order, common=features <= 3, paired=features <= 4)
 
 
-def _swap(whole: tuple[int, ...], a: int, b: int) -> tuple[int, ...]:
-    return tuple({a: b, b: a}.get(k, k) for k in whole)
+def reordered(
+    order: tuple[int, ...], *, common: bool = False, paired: bool = False
+) -> Mistake:
+    """Feature j was given what belongs to feature `order[j]`."""
+    return _made(
+        "features-permuted", {"order": order}, TIME, _taken(order), "columns",
+        common=common, paired=paired,
+    )  # fmt: skip
+
+
+def swapped(whole: tuple[int, ...], a: int, b: int) -> tuple[int, ...]:
+    """An order with the places a and b exchanged."""
+    changed = list(whole)
+    changed[a], changed[b] = whole[b], whole[a]
+    return tuple(changed)
 
 
 def _taken(order: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
@@ -232,7 +244,7 @@ def _padded(trial: Trial) -> Iterator[Mistake]:
         Mistake(
             "padding", (), {"side": side, "steps": n, "value": 0.0}, LENGTH,
             padded(side, [n] * len(trial.runs)), frozenset({"x length", "start"}),
-            common=n in LIKELY,
+            common=n in LIKELY, paired=n in LIKELY,
         )
         for n in range(1, MOST_PADDING + 1)
         for side in ("left", "right")
@@ -255,7 +267,7 @@ def _padded(trial: Trial) -> Iterator[Mistake]:
             yield Mistake(
                 "padding", (), {"side": side, "steps": n, "value": value}, LENGTH,
                 padded(side, [n] * len(trial.runs), value),
-                frozenset({"x length", "start"}), common=False,
+                frozenset({"x length", "start"}), common=False, paired=n in (1, 5, 10),
             )  # fmt: skip
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from . import fitting, outputs
-from .bench import Values, evaluate
+from .bench import ROWS, Values, evaluate
 from .evidence import (
     BITS_A_NUMBER,
     MARGIN_BITS,
@@ -28,14 +29,18 @@ from .evidence import (
     score,
 )
 from .inputs import affine as input_affine
-from .inputs import spread_changed
-from .trial import LENGTH, PARAMETERS, Mistake, Trial, compose
+from .inputs import reordered, spread_changed, swapped
+from .trial import LENGTH, PARAMETERS, Mistake, Trial, compose, in_single
 
 SINGLE_ROWS = 256
-PAIR_ROWS = 8
+PAIR_ROWS = 4
+PAIR_NUMBERS = 4
+PAIR_SECONDS = 60.0
+MOST_REORDERED = 40
+LASTING = 8
+LASTING_ERROR = 1e-5
 FIT_ROWS = 24
 FULL_ROWS = 1500
-PAIR_SEQUENCES = 4
 KEPT = 24
 BATCH = 2048
 
@@ -86,6 +91,8 @@ class Search:
         self.tick = tick or (lambda what, done, total: None)
         self.tried: dict[int, int] = {1: 0, 2: 0}
         self.rejected: list[Judgement] = []
+        self.lasting: list[tuple[Mistake, int]] = []
+        self.seconds_each = 0.0
 
     def run(self, max_mistakes: int) -> Outcome:
         """Look for the fewest mistakes that explain what was observed."""
@@ -94,6 +101,7 @@ class Search:
             return Outcome(plain, [], [], [], self.tried)
         nearest: list[Judgement] = []
         weak: list[Judgement] = []
+        close: list[Judgement] = []
         alone, combined = self._quick_singles(plain)
         stages: list[Callable[[], Iterable[Scored]]] = [
             lambda: alone,
@@ -102,6 +110,7 @@ class Search:
         if max_mistakes > 1 and not plain.level:
             stages += [
                 lambda: combined,
+                self._continued,
                 self._pairs,
                 self._fitted_pairs,
             ]
@@ -110,10 +119,17 @@ class Search:
             good = [j for j in judged if self._explains(j, plain)]
             self.rejected += [j for j in judged if not self._explains(j, plain)]
             proven = [j for j in good if self._proven(j)]
-            if proven:
-                return Outcome(plain, _ranked(proven), [], [], self.tried)
-            weak += good
+            if any(j.level == "single" for j in proven):
+                exact = [j for j in proven if j.level == "single"]
+                if not close or exact[0].rms < 0.01 * close[0].rms:
+                    return Outcome(plain, _ranked(proven), [], [], self.tried)
+            # What leaves more than rounding may be half of the truth: look on.
+            close = _ranked(close + proven)
+            close = [j for j in close if len(j.mistakes) == len(close[0].mistakes)]
+            weak += [j for j in good if j not in proven]
             nearest += judged
+        if close:
+            return Outcome(plain, close, [], [], self.tried)
         nearest.sort(key=lambda j: j.rms)
         return Outcome(plain, [], _ranked(weak), nearest[:5], self.tried)
 
@@ -150,14 +166,21 @@ class Search:
         observed = self.observed.first(len(self.observed.values), upto)
         steps = min(len(v[n]) for v in self.observed.values for n in observed.outputs)
         whole = upto is None or steps <= upto
-        chosen = [m for m in self.singles if _may_be(m, plain)]
+        first = plain.first_bad if self._timed() else None
+        chosen = [m for m in self.singles if _may_be(m, first)]
         candidates: list[Mistakes] = [(), *((m,) for m in chosen)]
         found = self._evaluate(candidates, upto, "single mistakes")
+        # The second time, because the first one compiles.
+        start = time.perf_counter()
+        self._evaluate(candidates[:ROWS], upto, "single mistakes")
+        self.seconds_each = (time.perf_counter() - start) / ROWS
+        self._note_lasting(candidates, found, first, observed)
         late = list(outputs.in_time(steps)) if whole else []
+        near = [m for m in late if abs(m.parameters.get("steps", 0)) <= 3]
         alone, combined = [], []
         for mistakes, (trial, values) in zip(candidates, found, strict=True):
-            rare = any(not m.common for m in mistakes)
-            for extra in (None, *(() if rare else late)):
+            rare = any(not m.paired for m in mistakes)
+            for extra in (None, *(() if rare else late if not mistakes else near)):
                 if extra is not None and not _compatible((*mistakes, extra)):
                     continue
                 full = len(mistakes) + (extra is not None) > 1
@@ -173,6 +196,26 @@ class Search:
         self.tried[2] += len(combined)
         combined.sort(key=lambda s: s.score)
         return alone, combined[: 4 * KEPT]
+
+    def _note_lasting(
+        self,
+        candidates: list[Mistakes],
+        found: list[tuple[Trial, list[Values]]],
+        first: int | None,
+        observed: Observation,
+    ) -> None:
+        """Mistakes that explain some more steps than none does, the longest first."""
+        if first is None:
+            return
+        for mistakes, (_, values) in zip(candidates, found, strict=True):
+            agree = [
+                _agreeing(mine[name], theirs[name], observed.scale[name])
+                for mine, theirs in zip(values, observed.values, strict=True)
+                for name in observed.outputs
+            ]
+            if len(mistakes) == 1 and min(agree) > max(first, 1):
+                self.lasting.append((mistakes[0], min(agree)))
+        self.lasting.sort(key=lambda pair: -pair[1])
 
     def _variants(
         self,
@@ -237,43 +280,63 @@ class Search:
 
     # --- pairs ------------------------------------------------------------------------
 
+    def _continued(self) -> list[Scored]:
+        """Single mistakes that are right for some steps, and what may come after them.
+
+        A state that is reset every 10 steps shows at step 11 only.
+        """
+        if not self._timed():
+            return []
+        pairs = []
+        for mistake, first in self.lasting[:LASTING]:
+            for other in self.singles:
+                if mistake.goes_with(other) and _may_be(other, first):
+                    pairs.append((mistake, other))
+        self.tried[2] += len(pairs)
+        return self._look(pairs, SINGLE_ROWS, "what comes later")
+
     def _pairs(self) -> list[Scored]:
-        """All pairs of frequent mistakes that are about different things."""
-        sequences = min(PAIR_SEQUENCES, len(self.observed.values))
-        upto = PAIR_ROWS if self.observed.causal and self._timed() else None
-        observed = self.observed.first(sequences, upto)
-        base = self.base._replace(runs=self.base.runs[:sequences])
-        common = [m for m in self.singles if m.common and m.stage <= LENGTH]
-        pairs = [
-            pair
-            for pair in itertools.combinations(common, 2)
-            if pair[0].goes_with(pair[1])
-        ]
+        """All pairs of mistakes that are about different things."""
+        timed = self.observed.causal and self._timed()
+        upto = PAIR_ROWS if timed else None
+        sequences = len(self.observed.values)
+        if not timed:
+            # A few numbers are enough for a quick look.
+            each = self.observed.size // max(sequences, 1)
+            sequences = min(sequences, max(1, -(-PAIR_NUMBERS // max(each, 1))))
+        eligible = [m for m in self.singles if _shows(m, upto)]
+        pairs = self._combined(eligible)
+        if self.seconds_each * len(pairs) > PAIR_SECONDS and not timed:
+            pairs = self._combined([m for m in eligible if m.common])
         pairs.sort(key=_parameters_key)
+        observed = self.observed.first(sequences, upto)
+        base = in_single(self.base)
+        base = base._replace(runs=base.runs[:sequences])
         best: list[Scored] = []
         for k in range(0, len(pairs), BATCH):
             self.tick("pairs of mistakes", k, len(pairs))
             part = pairs[k : k + BATCH]
             trials = self._trials(part, base)
-            found = evaluate(trials, observed.names, upto=upto)
+            found = evaluate(trials, observed.names, upto=upto, single=True)
             for pair, values in zip(part, found, strict=True):
                 best.append(Scored(score(errors(values, observed)), pair))
             best.sort(key=lambda s: s.score)
             best = best[: 10 * KEPT]
         self.tick("pairs of mistakes", len(pairs), len(pairs))
         self.tried[2] += len(pairs)
-        return self._again(best, upto)
+        return self._look([s.mistakes for s in best], SINGLE_ROWS, "the best pairs")
+
+    def _combined(self, mistakes: list[Mistake]) -> list[Mistakes]:
+        return [p for p in itertools.combinations(mistakes, 2) if p[0].goes_with(p[1])]
 
     def _timed(self) -> bool:
         return all(name in self.base.wired.timed for name in self.observed.outputs)
 
-    def _again(self, scored: list[Scored], upto: int | None) -> list[Scored]:
-        """The best of a short look, looked at for longer."""
-        if upto is None:
-            return scored
-        pairs = [s.mistakes for s in scored]
-        found = self._evaluate(pairs, SINGLE_ROWS, "the best pairs")
-        observed = self.observed.first(len(self.observed.values), SINGLE_ROWS)
+    def _look(self, pairs: list[Mistakes], upto: int, what: str) -> list[Scored]:
+        """Scores of candidates, run for longer."""
+        rows = upto if self.observed.causal else None
+        found = self._evaluate(pairs, rows, what)
+        observed = self.observed.first(len(self.observed.values), rows)
         return [
             Scored(score(errors(values, observed)), pair)
             for pair, (_, values) in zip(pairs, found, strict=True)
@@ -284,7 +347,11 @@ class Search:
     def _fitted(self) -> list[Scored]:
         """Slope and offset of the input; the deviation it is divided by."""
         self.tick("scaling of the input", 0, 1)
-        found = [*self._scaled_inputs([()], False), *self._spreads()]
+        found = [
+            *self._scaled_inputs([()], False),
+            *self._spreads(),
+            *self._reordered(),
+        ]
         self.tried[1] += len(found)
         return found
 
@@ -294,7 +361,7 @@ class Search:
         others = [
             (m,)
             for m in self.singles
-            if m.common and m.stage < LENGTH and "x values" not in m.touches
+            if m.paired and m.stage < LENGTH and "x values" not in m.touches
         ]
         found = self._scaled_inputs([()], True) + self._scaled_inputs(others, False)
         self.tried[2] += len(found)
@@ -339,6 +406,34 @@ class Search:
                 mistakes = self._with_line(mistakes)
             found.append(Scored(float(np.log10(left[j] + 1e-15)), mistakes))
         return found if brief else found[:1]
+
+    def _reordered(self) -> list[Scored]:
+        """An order of many features, found by one exchange of two after the other."""
+        xs = [a for run in self.base.runs for a in run.x.values()]
+        if len(self.base.runs[0].x) > 1 or any(x.ndim != 2 for x in xs):
+            return []
+        width = xs[0].shape[1]
+        if not 4 < width <= MOST_REORDERED:
+            return []
+        upto = FIT_ROWS if self.observed.causal and self._timed() else None
+        order = tuple(range(width))
+        exchanges = list(itertools.combinations(range(width), 2))
+        best = math.inf
+        for _ in range(2 * width):
+            self.tick("order of the features", 0, 1)
+            tried = [swapped(order, a, b) for a, b in exchanges]
+            cost = (
+                fitting.residuals(
+                    self._trials, [(reordered(one),) for one in tried], self.observed,
+                    upto, free_output=False,
+                )
+                ** 2
+            ).mean(1)  # fmt: skip
+            k = int(np.argmin(cost))
+            if cost[k] >= best:
+                break
+            best, order = float(cost[k]), tried[k]
+        return [Scored(math.log10(math.sqrt(best) + 1e-15), (reordered(order),))]
 
     def _affine_starts(self) -> np.ndarray:
         """Slopes and offsets on a grid, and those that statistics of x suggest."""
@@ -389,13 +484,28 @@ def _count(factor: float) -> int | None:
     return round(n) if n < 1e5 and abs(n - round(n)) < 0.02 * max(1, n * 1e-3) else None
 
 
-def _may_be(mistake: Mistake, plain: Judgement) -> bool:
-    """Cheap reasons against a mistake, from where the differences begin."""
-    if mistake.name == "state-reset" and mistake.parameters["every"] > 1:
-        first = plain.first_bad
-        near = first is not None and first - 3 <= mistake.parameters["every"] <= first
-        return mistake.common or near
-    return True
+def _agreeing(mine: np.ndarray, theirs: np.ndarray, scale: np.ndarray) -> int:
+    """How many steps agree, from the first on."""
+    with np.errstate(invalid="ignore"):
+        good = np.all(abs(mine - theirs) <= LASTING_ERROR * scale, axis=1)
+    return good.size if good.all() else int(np.argmin(good))
+
+
+def _may_be(mistake: Mistake, first: int | None) -> bool:
+    """Cheap reasons against a mistake, from the step at which differences begin."""
+    if mistake.name != "state-reset" or mistake.parameters["every"] == 1:
+        return True
+    if first is None:
+        return True
+    return mistake.common or first - 3 <= mistake.parameters["every"] <= first
+
+
+def _shows(mistake: Mistake, rows: int | None) -> bool:
+    """Whether a mistake is looked for in pairs: where it shows in so many steps."""
+    if mistake.name == "state-reset":
+        every = mistake.parameters["every"]
+        return every < rows if rows is not None else every == 1 or mistake.common
+    return mistake.paired or mistake.common
 
 
 def _compatible(mistakes: Mistakes) -> bool:

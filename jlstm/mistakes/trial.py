@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from ..network import Network, State
@@ -63,7 +64,8 @@ class Mistake:
         stage: what it changes, PARAMETERS to OUTPUT.
         change: the right trial to the wrong one.
         touches: two mistakes that touch the same thing are not combined.
-        common: whether it is frequent enough to be looked for in a pair.
+        common: whether it is frequent.
+        paired: whether it is looked for together with another one.
         fitted: how many numbers were fitted to the observation.
     """
 
@@ -76,6 +78,7 @@ class Mistake:
     )
     touches: frozenset[str] = frozenset()
     common: bool = True
+    paired: bool = True
     fitted: int = 0
 
     def __str__(self) -> str:
@@ -125,6 +128,12 @@ def _by_name(net: Network, x: Any) -> dict[str, np.ndarray]:
     return {
         name: np.asarray(a, np.float64) for name, a in zip(net.inputs, xs, strict=True)
     }
+
+
+def in_single(trial: Trial) -> Trial:
+    """The trial with its parameters in single precision."""
+    cast = jax.tree.map(lambda a: a.astype(np.float32), trial.wired)
+    return trial._replace(wired=cast)
 
 
 def compose(trial: Trial, mistakes: Iterable[Mistake]) -> Trial:

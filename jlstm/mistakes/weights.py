@@ -305,7 +305,7 @@ def _of_normalisation(name: str, layer: Any) -> Iterator[Mistake]:
 
         touches = frozenset({f"norm:{name}"})
         return Mistake(
-            kind, (name,), parameters, PARAMETERS, change, touches, common=False
+            kind, (name,), parameters, PARAMETERS, change, touches, False, False
         )
 
     for value in EPSILONS:
