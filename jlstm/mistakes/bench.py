@@ -100,7 +100,8 @@ class _Chunk(NamedTuple):
 def _chunks(
     trials: Sequence[Trial], groups: list[list[_Job]], upto: int | None
 ) -> list[_Chunk]:
-    plain = _length(trials[0].runs, upto)
+    steps = max(run.rows for run in trials[0].runs)
+    plain = steps if upto is None else min(upto, steps)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(trials[0].wired))
     places = int(np.clip(MEMORY // max(size, 1), 1, SETS))
     timed = next(iter(trials[0].runs[0].x.values())).ndim > 1
@@ -108,17 +109,16 @@ def _chunks(
     chunks: list[_Chunk] = []
     small: dict[Any, list[list[_Job]]] = defaultdict(list)
     kinds: dict[int, Any] = {}
-    every = [_length([job.run], upto) for group in groups for job in group]
     # Few different lengths, because each of them is compiled.
-    lengths = {plain, max(every)}
-    if max(every) > 4 * plain:
-        lengths.add(plain + EXTRA)
+    lengths = [plain, plain + EXTRA, plain + max(steps, 2 * EXTRA)]
+    if plain > 2 * EXTRA:
+        del lengths[1]
     for group in groups:
         by_length: dict[Any, list[_Job]] = defaultdict(list)
         for job in group:
             length = _length([job.run], upto)
             if safe:
-                length = min(one for one in lengths if one >= length)
+                length = min([n for n in lengths if n >= length], default=length)
             by_length[length].append(job)
         for length, jobs in by_length.items():
             if len(jobs) > ROWS // 4 or len(jobs) > 2 * len(trials[0].runs):
