@@ -92,7 +92,9 @@ def visible(ys, rights):
 
 def same(wrong, mistake):
     """Whether a mistake that was found is the one that was made."""
-    if wrong.name != mistake.name or set(wrong.layers) != set(mistake.layers):
+    if wrong.name != mistake.name:
+        return False
+    if wrong.layers and set(wrong.layers) != set(mistake.layers):
         return False
     for key, value in wrong.parameters.items():
         other = mistake.parameters.get(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,19 @@ def in_time(steps: int) -> Iterator[Mistake]:
             yield _done("output-shift", {"steps": sign * k}, _shifted(sign * k), "time")
 
 
+def orders(width: int) -> Iterator[Mistake]:
+    """All other orders of a few columns."""
+    if 1 < width <= 4:
+        for order in list(permutations(range(width)))[1:]:
+            yield _reordered(list(order))
+
+
+def _reordered(taken: list[int]) -> Mistake:
+    return _done(
+        "columns-permuted", {"order": tuple(taken)}, lambda y: y[:, taken], "columns"
+    )
+
+
 def _shifted(k: int) -> Callable[[np.ndarray], np.ndarray]:
     """Rows that were not computed become NaN and are not compared."""
 
@@ -127,7 +141,4 @@ def permuted(y: Columns, observed: Columns) -> Mistake | None:
     _, order = linear_sum_assignment(distance)
     if np.array_equal(order, np.arange(width)):
         return None
-    taken = [int(k) for k in order]
-    return _done(
-        "columns-permuted", {"order": tuple(taken)}, lambda y: y[:, taken], "columns"
-    )
+    return _reordered([int(k) for k in order])

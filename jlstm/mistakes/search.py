@@ -73,6 +73,13 @@ class Scored(NamedTuple):
     mistakes: Mistakes
 
 
+class Family(NamedTuple):
+    """A mistake with numbers to be fitted: starting points, and the mistake."""
+
+    starts: tuple[tuple[float, ...], ...]
+    make: Callable[[np.ndarray], Mistakes]
+
+
 class Search:
     """One search: a network, its input, what was observed, the catalogue."""
 
@@ -348,8 +355,8 @@ class Search:
         """Slope and offset of the input; the deviation it is divided by."""
         self.tick("scaling of the input", 0, 1)
         found = [
-            *self._scaled_inputs([()], False),
-            *self._spreads(),
+            *self._scaled_inputs([()], self._slopes())[:1],
+            *self._scaled_inputs([()], self._spreads())[:1],
             *self._reordered(),
         ]
         self.tried[1] += len(found)
@@ -357,29 +364,74 @@ class Search:
 
     def _fitted_pairs(self) -> list[Scored]:
         """Scaled inputs together with scaled outputs, or with any other mistake."""
-        self.tick("scaled inputs with another mistake", 0, 1)
-        others = [
+        what = "scaled inputs with another mistake"
+        self.tick(what, 0, 1)
+        others: list[Mistakes] = [
             (m,)
             for m in self.singles
             if m.paired and m.stage < LENGTH and "x values" not in m.touches
+            and _shows(m, PAIR_ROWS)
+        ]  # fmt: skip
+        steps = min(len(v[self.observed.outputs[0]]) for v in self.observed.values)
+        late: list[Mistakes] = [
+            (m,)
+            for m in (*outputs.in_time(steps), *outputs.orders(self._width()))
+            if abs(m.parameters.get("steps", 0)) <= 3
         ]
-        found = self._scaled_inputs([()], True) + self._scaled_inputs(others, False)
+        found = self._scaled_inputs([()], self._slopes(), free_output=True)[:1]
+        for family in (self._slopes(), self._spreads()):
+            found += self._scaled_inputs(others, family)
+            found += self._scaled_inputs(late, family, whole=True)
+        self.tick(what, 1, 1)
         self.tried[2] += len(found)
         return found
 
-    def _scaled_inputs(self, others: list[Mistakes], free_output: bool) -> list[Scored]:
-        """The best slope and offset of the input beside each of the other mistakes."""
+    def _width(self) -> int:
+        return self.observed.values[0][self.observed.outputs[0]].shape[1]
+
+    def _slopes(self) -> Family:
+        """Slope and offset of the input."""
         if any(x.ndim != 2 for run in self.base.runs for x in run.x.values()):
+            return Family((), lambda p: ())
+        return Family(
+            tuple(map(tuple, self._affine_starts())),
+            lambda p: (input_affine(p[0], p[1]),),
+        )
+
+    def _spreads(self) -> Family:
+        """A standard deviation with N in place of N - 1, or the other way round."""
+        layers = [self.base.wired.layers[name] for name in self.base.runs[0].x]
+        if not all(getattr(layer, "std", None) is not None for layer in layers):
+            return Family((), lambda p: ())
+
+        def make(p: np.ndarray) -> Mistakes:
+            factor = float(p[0])
+            return (spread_changed(self.base, factor, _count(factor)),)
+
+        return Family(((1.01,), (0.99,), (1.2,), (0.8,)), make)
+
+    def _scaled_inputs(
+        self,
+        others: list[Mistakes],
+        family: Family,
+        *,
+        free_output: bool = False,
+        whole: bool = False,
+    ) -> list[Scored]:
+        """The best parameters of a family beside each of the other mistakes."""
+        if not (family.starts and others):
             return []
         if self.observed.size < 5 + 2 * free_output:
             return []
         brief = len(others) > 1
-        upto = FIT_ROWS if self.observed.causal and self._timed() else None
-        grid = self._affine_starts()[:: 3 if brief else 1]
+        timed = self.observed.causal and self._timed()
+        upto = FIT_ROWS if timed and not whole else None
+        grid = np.array(family.starts)
+        grid = grid[:: 3 if brief and len(grid) > 9 else 1]
         problems = [(other, p) for other in others for p in grid]
         cost = fitting.residuals(
             self._trials,
-            [(*other, input_affine(p[0], p[1])) for other, p in problems],
+            [(*other, *family.make(p)) for other, p in problems],
             self.observed, upto, free_output=free_output,
         )  # fmt: skip
         cost = np.sqrt((cost**2).mean(1)).reshape(len(others), len(grid))
@@ -391,9 +443,7 @@ class Search:
         for iterations, length, keep in rounds:
             points, left = fitting.fit(
                 self._trials,
-                lambda j, p, rows=tuple(rows): (
-                    *others[rows[j][0]], input_affine(p[0], p[1])
-                ),
+                lambda j, p, rows=tuple(rows): (*others[rows[j][0]], *family.make(p)),
                 np.array([p for _, p in rows]), self.observed,
                 upto=length, free_output=free_output, iterations=iterations,
             )  # fmt: skip
@@ -401,11 +451,11 @@ class Search:
             rows = [(rows[j][0], points[j]) for j in order]
         found = []
         for (k, p), j in zip(rows, order, strict=True):
-            mistakes: Mistakes = (*others[k], input_affine(p[0], p[1]))
+            mistakes: Mistakes = (*others[k], *family.make(p))
             if free_output:
                 mistakes = self._with_line(mistakes)
             found.append(Scored(float(np.log10(left[j] + 1e-15)), mistakes))
-        return found if brief else found[:1]
+        return found
 
     def _reordered(self) -> list[Scored]:
         """An order of many features, found by one exchange of two after the other."""
@@ -458,21 +508,6 @@ class Search:
             [v[name] for v in values], [v[name] for v in observed.values]
         )
         return (*mistakes, line) if line is not None else mistakes
-
-    def _spreads(self) -> list[Scored]:
-        """A standard deviation with N in place of N - 1, or the other way round."""
-        layers = [self.base.wired.layers[name] for name in self.base.runs[0].x]
-        if not all(getattr(layer, "std", None) is not None for layer in layers):
-            return []
-        points, left = fitting.fit(
-            self._trials,
-            lambda j, p: (spread_changed(self.base, float(p[0]), None),),
-            np.array([[1.01], [0.99], [1.2], [0.8]]), self.observed, upto=FULL_ROWS,
-        )  # fmt: skip
-        k = int(np.argmin(left))
-        factor = float(points[k, 0])
-        mistake = spread_changed(self.base, factor, _count(factor))
-        return [Scored(float(np.log10(left[k] + 1e-15)), (mistake,))]
 
 
 def _count(factor: float) -> int | None:
