@@ -51,8 +51,9 @@ def expected(
     source: str,
     file: Path,
     layout: recording.Layout,
-    scale: str | None,
-    offset: str | None,
+    scale: str | None = None,
+    offset: str | None = None,
+    what: str = "--expected",
 ) -> list[Any]:
     """The recorded outputs, one for each sequence, with the scaling taken out."""
     shapes = net.shapes
@@ -79,7 +80,7 @@ def expected(
         shift = _number(offset, file, 0.0)
         columns.append(
             [
-                (_arranged(f"--expected {given}", y, shapes[ref], layout, t) - shift)
+                (_arranged(f"{what} {given}", y, shapes[ref], layout, t) - shift)
                 / factor
                 for y, t in zip(found, steps, strict=True)
             ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -298,7 +299,7 @@ def diagnose(
 
     net = _load(file, variable, layers)
     xs = given.inputs(net, input, file, layout)
-    ys = given.expected(net, xs, observed, file, layout, None, None)
+    ys = given.expected(net, xs, observed, file, layout, what="--observed")
     inner = given.layer_outputs(net, xs, layer_output, file, layout)
     many = len(xs) > 1
     with given.progress_bar() as progress:
@@ -311,14 +312,20 @@ def diagnose(
             progress=progress,
         )
     if plot is not None:
+        import numpy as np
+
         from .network import predict as run
         from .plots import comparison
 
         if isinstance(ys[0], tuple) or getattr(ys[0], "dtype", None) is None:
             raise InputError("only one output of numbers can be drawn")
+        y = np.asarray(run(net, xs[0]))
+        explained = {}
+        if found.findings and len(found.findings[0].outputs[0]) == len(y):
+            explained["with the mistake"] = found.findings[0].outputs[0]
         comparison(
-            plot, run(net, xs[0]), ys[0], recorded="observed",
-            title=f"{file.name}: {found.summary}",
+            plot, y, ys[0], recorded="observed", others=explained,
+            title=textwrap.shorten(f"{file.name}: {found.summary}", 110),
         )  # fmt: skip
     if json:
         _print_json(found.to_dict())

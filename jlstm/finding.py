@@ -28,6 +28,7 @@ class Finding:
         level: "single" where rounding in single precision accounts for the rest;
             "close", "half", "bfloat16" where something coarser must.
         remedies: for each mistake the words, the advice, the lines, the reference.
+        outputs: what the network gives with the mistakes, for each sequence.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -35,6 +36,7 @@ class Finding:
     rms: float
     level: str
     remedies: tuple[Remedy, ...] = ()
+    outputs: tuple[np.ndarray, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def words(self) -> str:
@@ -118,6 +120,8 @@ class Diagnosis:
         lines = _wrapped(f"{self.verdict.upper()}: {self.summary}", "", "  ")
         for fact in self.facts:
             lines += _wrapped(fact, "  ", "    ")
+        for words, size in self.nearest[:3]:
+            lines += _wrapped(f"next best, off by {size:.2g}: {words}", "  ", "    ")
         if self.findings:
             lines += _remedy(self.findings[0])
         for finding in self.findings[1 : self.tied][:5]:
@@ -129,8 +133,6 @@ class Diagnosis:
             lines.append(f"  and {self.tied - 6} more that give the same numbers")
         if self.separate_by:
             lines += _wrapped(self.separate_by, "  ", "  ")
-        for words, size in self.nearest[:3]:
-            lines += _wrapped(f"next best, off by {size:.2g}: {words}", "  ", "    ")
         for note in self.notes:
             lines += _wrapped(f"note: {note}", "  ", "    ")
         return "\n".join(lines)

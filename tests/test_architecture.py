@@ -16,7 +16,7 @@ FLOORS = [
     {"graph", "network", "auditing", "inspection"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"},
-    {"remedies", "mistakes", "finding", "diagnosis"},
+    {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
     {"stream", "loading"},
     {"demo", "plots", "arguments", "cli", "__init__", "__main__"},
 ]

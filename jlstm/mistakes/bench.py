@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .engine import Both, Cell, Data, run_all
+from .cells import Both, Cell
+from .engine import Data, run_all
 from .trial import Run, Trial
 
 ROWS = 32

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import Input
-from .engine import FUNCTIONS
+from .cells import FUNCTIONS
 from .trial import (
     LENGTH,
     RUNNING,

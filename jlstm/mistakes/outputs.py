@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..layers import Softmax
-from .engine import FUNCTIONS
+from .cells import FUNCTIONS
 from .inputs import MOST_SHIFT
 from .trial import OUTPUT, Mistake, Trial, with_switch
 
@@ -96,7 +96,7 @@ def _shifted(k: int) -> Callable[[np.ndarray], np.ndarray]:
 def affine(y: Columns, observed: Columns) -> Mistake | None:
     """`slope y + offset` by least squares, one slope for all columns."""
     a, b = np.concatenate(y).ravel(), np.concatenate(observed).ravel()
-    if a.size < 5 or not np.all(np.isfinite(a)):
+    if a.size < 5 or not np.all(np.isfinite(a)) or _constant(b):
         return None
     slope, offset = _line(a, b)
     return scaled(slope, offset)
@@ -105,10 +105,15 @@ def affine(y: Columns, observed: Columns) -> Mistake | None:
 def by_column(y: Columns, observed: Columns) -> Mistake | None:
     """`slope y + offset` by least squares, for each column by itself."""
     a, b = np.concatenate(y), np.concatenate(observed)
-    if len(a) < 5 or a.shape[1] < 2 or not np.all(np.isfinite(a)):
+    if len(a) < 5 or a.shape[1] < 2 or not np.all(np.isfinite(a)) or _constant(b):
         return None
     lines = [_line(a[:, k], b[:, k]) for k in range(a.shape[1])]
     return scaled(np.array([s for s, _ in lines]), np.array([o for _, o in lines]))
+
+
+def _constant(record: np.ndarray) -> bool:
+    """Whether there is nothing that a line could explain."""
+    return float(record.std(0).max()) <= 1e-6 * float(abs(record).max())
 
 
 def scaled(slope: Any, offset: Any) -> Mistake:

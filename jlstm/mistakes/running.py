@@ -11,7 +11,7 @@ import numpy as np
 from ..layers import Activation, Dropout, FullyConnected, Softmax
 from ..network import State
 from ..recurrent import RESET_MODES
-from .engine import FUNCTIONS, GATE_FUNCTIONS, STATE_FUNCTIONS, Both, Cell
+from .cells import FUNCTIONS, GATE_FUNCTIONS, STATE_FUNCTIONS, Both, Cell
 from .trial import LENGTH, RUNNING, Mistake, Run, Trial, with_switch
 from .weights import NORMALISING, directions, recurrent
 
@@ -57,11 +57,14 @@ def _switched(
     parameters: dict[str, Any] | None = None,
     *,
     common: bool = True,
+    paired: bool = True,
     **switches: int,
 ) -> Mistake:
     touches = frozenset(f"{aspect}:{layer}" for layer in layers)
-    change = with_switch(layers, **switches)
-    return Mistake(name, layers, parameters or {}, RUNNING, change, touches, common)
+    return Mistake(
+        name, layers, parameters or {}, RUNNING, with_switch(layers, **switches),
+        touches, common, paired,
+    )  # fmt: skip
 
 
 # --- state ----------------------------------------------------------------------------
@@ -86,22 +89,20 @@ def _shared(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
 
 
 def _resets(scope: tuple[str, ...], steps: int) -> Iterator[Mistake]:
-    def reset(every: int, what: str, common: bool) -> Mistake:
+    def reset(every: int, what: str) -> Mistake:
+        likely = every == 1 or every in LIKELY_PERIODS
         switches = {f"reset_{part}": every for part in "hc" if what in ("both", part)}
         parameters = {"every": every, "what": what}
         return _switched(
-            "state-reset", scope, "state", parameters, common=common, **switches
-        )
+            "state-reset", scope, "state", parameters, paired=likely,
+            common=likely and (every == 1 or what == "both"), **switches,
+        )  # fmt: skip
 
     if steps < 2:
         return
-    yield reset(1, "both", True)
-    yield reset(1, "h", True)
-    yield reset(1, "c", True)
-    for every in range(2, steps):
-        yield reset(every, "both", every in LIKELY_PERIODS)
-        yield reset(every, "h", False)
-        yield reset(every, "c", False)
+    for every in range(1, steps):
+        for what in ("both", "h", "c"):
+            yield reset(every, what)
 
 
 def _starts(

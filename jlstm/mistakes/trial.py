@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from ..network import Network, State
-from .engine import SWITCH, SWITCHES, Both, Cell, Wired, wire
+from .cells import SWITCH, SWITCHES, Both, Cell
+from .engine import Wired, wire
 
 PARAMETERS, RUNNING, VALUES, TIME, LENGTH, OUTPUT = range(6)
 """What a mistake changes, in the order in which mistakes take effect."""

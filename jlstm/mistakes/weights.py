@@ -12,7 +12,8 @@ import ml_dtypes
 import numpy as np
 
 from ..layers import BatchNormalization, FullyConnected, LayerNormalization
-from .engine import Both, Cell, Wired
+from .cells import Both, Cell
+from .engine import Wired
 from .trial import PARAMETERS, Mistake, Trial, with_cells, with_layers
 
 NORMALISING = (BatchNormalization, LayerNormalization)
