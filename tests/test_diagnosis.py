@@ -176,7 +176,7 @@ def test_mistakes_of_another_hand_are_explained(mistake):
     sizes = (4, 20, 20, 3)
     stack = draw(sizes=sizes)
     x = signal(STEPS)
-    d = jl.diagnose(stack.net, x, mistake.run(stack, x)["fc"])
+    d = jl.diagnose(stack.net, x, mistake.run(stack, x)["fc"], max_mistakes=1)
     if mistake.name == "stale state":  # from a signal that nobody else knows
         assert d.verdict in ("explained", "unexplained")
         return
@@ -249,14 +249,14 @@ def test_a_given_state_is_tried(net, x):
     y = forward(net, x, [Wrong("start-state", ALL, {"from": "given", "state": start})])
     d = jl.diagnose(net, x, y, states=start)
     assert parameters(d)["from"] == "given", str(d)
-    without = jl.diagnose(net, x, y)
+    without = jl.diagnose(net, x, y, max_mistakes=1)
     assert without.verdict in ("explained", "unexplained")
     if without.findings:
         assert parameters(without) == {"from": "unknown"}
 
 
 def test_labels_rank_and_prove_nothing(classifier):
-    xs = [signal(20, 5, seed=n) for n in range(30)]
+    xs = [signal(20, 5, seed=n) for n in range(12)]
     wrong = Wrong("state-reset", ("one", "two"), {"every": 1, "what": "both"})
     scores = forward_many(classifier, xs, [wrong])
     labels = [np.array(classifier.classes)[y.argmax()] for y in scores]
