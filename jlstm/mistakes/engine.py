@@ -304,42 +304,46 @@ def _whole(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]:
 
 
 def _recur(layer: Any, code: Array, state: Any, x: Array, d: Data) -> Any:
+    t = _times(len(x))
+    inside = (d.begin <= t) & (t < d.end)
     if isinstance(layer, Cell):
         end, inner = _scan(layer, code, state, x, d)
         h = inner["h"]
         if layer.last:
-            t = _times(len(x))
-            inside = ((d.begin <= t) & (t < d.end))[:, None]
-            mean = jnp.sum(jnp.where(inside, h, 0), 0)
-            mean = mean / (d.end - d.begin).astype(h.dtype)
-            first = lax.dynamic_index_in_dim(h, d.begin, keepdims=False)
-            return _choose(code, end[0], (first, mean)), end, inner
+            h = _choose(code, end[0], _averages(h, inside, d))
         return h, end, inner
-    t = _times(len(x))
-    inside = (d.begin <= t) & (t < d.end)
     turned = jnp.where(inside, d.begin + d.end - 1 - t, t)
     forwards = code[SWITCH["backward_forwards"]] > 0
     order = jnp.where(forwards, t, turned)
     _, along = _scan(layer.forward, code, state.forward, x, d)
     _, against = _scan(layer.backward, code, state.backward, x[order], d)
-    ahead, back = along["h"], against["h"]
     unturned = (code[SWITCH["backward_unturned"]] > 0) | forwards
-    back = back[jnp.where(unturned, t, turned)]
+    ahead, back = along["h"], against["h"][jnp.where(unturned, t, turned)]
+    y = _side_by_side(code, ahead, back)
     if layer.last:
         early = code[SWITCH["backward_last"]] > 0
         # Where the direction ends: at the first step, unless it ran forwards.
         where = jnp.where(early ^ unturned, d.end - 1, d.begin)
         ahead = lax.dynamic_index_in_dim(ahead, d.end - 1, keepdims=False)
         back = lax.dynamic_index_in_dim(back, where, keepdims=False)
-    swapped = code[SWITCH["halves_swapped"]] > 0
-    y = jnp.where(
-        swapped,
-        jnp.concatenate([back, ahead], -1),
-        jnp.concatenate([ahead, back], -1),
-    )
+        last = _side_by_side(code, ahead, back)
+        y = _choose(code, last, _averages(y, inside, d))
     inner = {f"forward.{key}": value for key, value in along.items()}
     inner |= {f"backward.{key}": value[order] for key, value in against.items()}
     return y, (), inner
+
+
+def _averages(h: Array, inside: Array, d: Data) -> tuple[Array, Array]:
+    """The first of the outputs and their mean."""
+    mean = jnp.sum(jnp.where(inside[:, None], h, 0), 0)
+    first = lax.dynamic_index_in_dim(h, d.begin, keepdims=False)
+    return first, mean / (d.end - d.begin).astype(h.dtype)
+
+
+def _side_by_side(code: Array, ahead: Array, back: Array) -> Array:
+    swapped = code[SWITCH["halves_swapped"]] > 0
+    right = jnp.concatenate([ahead, back], -1)
+    return jnp.where(swapped, jnp.concatenate([back, ahead], -1), right)
 
 
 def _scan(cell: Cell, code: Array, state: Any, x: Array, d: Data) -> Any:

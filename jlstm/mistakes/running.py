@@ -36,8 +36,8 @@ def running(
         yield from _functions(scope, [cells[name] for name in scope])
     for name, layer in cells.items():
         if isinstance(layer, Both):
-            yield from _both(name, layer, trial)
-        elif layer.last and steps > 1:
+            yield from _both(name, layer)
+        if layer.last and steps > 1:
             for code, kind in ((1, "first"), (2, "mean")):
                 yield _switched(f"{kind}-instead-of-last", (name,), "last", pooled=code)
     yield from _between(trial)
@@ -275,7 +275,7 @@ def _replaced(names: tuple[str, ...], own: str) -> Iterator[Mistake]:
 # --- directions and feedback ----------------------------------------------------------
 
 
-def _both(name: str, layer: Both, trial: Trial) -> Iterator[Mistake]:
+def _both(name: str, layer: Both) -> Iterator[Mistake]:
     if layer.last:
         yield _switched("backward-last", (name,), "backward", backward_last=1)
     else:
