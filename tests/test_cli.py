@@ -11,6 +11,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from jlstm.cli import COMMANDS, main
+from jlstm.demo import load_demo, shared_state_formula
 
 DEMO = files("jlstm") / "data"
 LAYERS = ["--layers", str(DEMO / "demo.toml")]
@@ -120,6 +121,52 @@ def test_validate_draws(capsys, tmp_path):
     picture = tmp_path / "proof.png"
     assert run(capsys, "validate", WEIGHTS, *LAYERS, "--plot", picture)[0] == 0
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def formula(tmp_path_factory):
+    """Input, and what the formula with one state for two layers makes of it."""
+    folder = tmp_path_factory.mktemp("formula")
+    net, golden = load_demo()
+    wrong = shared_state_formula(net, golden.inputs[0][:60])
+    np.savetxt(folder / "x.csv", golden.inputs[0][:60], delimiter=",")
+    for name, values in wrong.items():
+        np.savetxt(folder / f"{name}.csv", values, delimiter=",")
+    return folder
+
+
+def test_diagnose_names_the_mistake(capsys, tmp_path, formula):
+    given = ["--input", formula / "x.csv", "--observed", formula / "fc.csv"]
+    picture = tmp_path / "why.png"
+    code, out, _ = run(capsys, "diagnose", WEIGHTS, *LAYERS, *given, "--plot", picture)
+    assert code == 1 and out.startswith("EXPLAINED: the observed numbers are what")
+    assert "keep h1, c1 and h2, c2" in out and picture.stat().st_size > 10_000
+    layer = ["--layer-output", f"lstm_1={formula / 'lstm_1.csv'}", "--json"]
+    code, out, _ = run(capsys, "diagnose", WEIGHTS, *LAYERS, *given, *layer)
+    (found,) = json.loads(out)["findings"]
+    (mistake,) = found["mistakes"]
+    assert code == 1 and mistake["name"] == "shared-state"
+    assert mistake["layers"] == ["lstm_1", "lstm_2"]
+
+
+def test_diagnose_says_when_numbers_agree(capsys):
+    given = ["--input", "X", "--observed", "Y"]
+    code, out, _ = run(capsys, "diagnose", WEIGHTS, *LAYERS, *given)
+    assert code == 0 and out.startswith("AGREE")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--observed", "X"], "--observed X: the array does not fit"),
+        (["--observed", "Z"], "Z"),
+        (["--observed", "Y", "--layer-output", "lstm_9=Y"], "lstm_9=Y"),
+        (["--observed", "Y", "--layer-output", "Y"], "LAYER=SOURCE"),
+    ],
+)
+def test_diagnose_refuses_what_does_not_fit(capsys, options, words):
+    code, out, err = run(capsys, "diagnose", WEIGHTS, *LAYERS, "--input", "X", *options)
+    assert code == 2 and not out and words in err
 
 
 def test_predict_prints_and_writes_what_torch_recorded(capsys, tmp_path, recorded):

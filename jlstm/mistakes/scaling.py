@@ -18,7 +18,7 @@ from .workbench import Mistakes, Scored, Workbench
 FIT_ROWS = 24
 FULL_ROWS = 1500
 KEPT = 24
-MOST_REORDERED = 40
+MOST_REORDERED = 64
 
 
 class Family(NamedTuple):

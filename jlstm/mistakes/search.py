@@ -272,7 +272,8 @@ class Search:
             sequences = min(sequences, max(1, -(-PAIR_NUMBERS // max(each, 1))))
         eligible = [m for m in self.singles if _shows(m, upto)]
         pairs = self._combined(eligible)
-        if self.seconds_each * len(pairs) > PAIR_SECONDS and not timed:
+        each = self.seconds_each * sequences / len(self.bench.observed.values)
+        if each * len(pairs) > PAIR_SECONDS and not timed:
             pairs = self._combined([m for m in eligible if m.common])
         pairs.sort(key=_parameters_key)
         observed = self.bench.observed.first(sequences, upto)
@@ -310,7 +311,7 @@ def _may_be(mistake: Mistake, first: int | None) -> bool:
         return True
     if first is None:
         return True
-    return mistake.common or first - 3 <= mistake.parameters["every"] <= first
+    return mistake.paired or first - 3 <= mistake.parameters["every"] <= first
 
 
 def _shows(mistake: Mistake, rows: int | None) -> bool:
