@@ -18,7 +18,7 @@ from .mistakes.scaling import FULL_ROWS
 from .mistakes.search import Search
 from .mistakes.trial import compose, right
 from .network import Network, State, as_inputs
-from .recorded import Case, cases, fit
+from .recorded import Case, cases, decimals, fit
 from .recurrent import Bidirectional, Recurrent
 from .rounding import as_columns
 
@@ -78,9 +78,20 @@ def diagnose(
         return _ranked_by_labels(net, base, todo, every)
     seen = _observation(net, base, todo)
     search = Search(
-        Judge(net, base, seen, FULL_ROWS, precisions()), base, seen, every, progress
+        Judge(net, base, seen, FULL_ROWS, precisions(), _unit(todo)),
+        base,
+        seen,
+        every,
+        progress,
     )
     return Explanation(net, base, seen, search, todo).write(max_mistakes)
+
+
+def _unit(todo: list[Case]) -> float | None:
+    """The last digit of the observed outputs, where they were written to few."""
+    found = [decimals(a) for case in todo for a in case.outputs.values()]
+    known = [count for count in found if count is not None]
+    return 10.0 ** -min(known) if known and len(known) == len(found) else None
 
 
 def _listed_states(states: Any) -> tuple[State, ...]:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from .finding import Diagnosis, Finding, describe
-from .mistakes import Mistake, Trial
+from .mistakes import PRECISIONS, Mistake, Trial
 from .mistakes.bench import evaluate
 from .mistakes.evidence import Judgement, Observation
 from .mistakes.search import Outcome, Search
-from .mistakes.trial import compose
+from .mistakes.trial import Run, compose
+from .mistakes.weights import round_to
 from .network import Network
 from .recorded import Case, decimals
 
@@ -48,11 +49,12 @@ class Explanation:
         outcome = self.search.run(max_mistakes)
         if outcome.accepted:
             return self._explained(outcome)
-        if plain.level:
+        if plain.level and (plain.level != "bfloat16" or self._rounded(plain)):
             return self._make(
                 "precision", plain,
                 f"the numbers agree to {_LEVEL_WORDS[plain.level]}, and no mistake "
                 "explains what is left",
+                notes=() if plain.noisy or self.steps < 16 else (_SMOOTH,),
             )  # fmt: skip
         if late is not None:
             return late
@@ -78,6 +80,7 @@ class Explanation:
             "these agree: the numbers are those of the network, to single precision "
             f"(largest difference {plain.max_abs:.1e} over {_steps(self.steps)})",
             facts=(),
+            notes=(_ONE_STEP,) if max(map(_length, self.base.runs)) == 1 else (),
         )  # fmt: skip
 
     def _precision(self, plain: Judgement) -> Diagnosis | None:
@@ -100,6 +103,15 @@ class Explanation:
                 )  # fmt: skip
         return None
 
+    def _rounded(self, plain: Judgement) -> bool:
+        """Whether the observed numbers look as if they had been rounded."""
+        every = np.concatenate(
+            [a.ravel() for values in self.seen.values for a in values.values()]
+        )
+        return plain.noisy or any(
+            np.array_equal(round_to(every, kind), every) for kind in PRECISIONS
+        )
+
     def _finding(self, judged: Judgement) -> Finding:
         remedies = tuple(describe(m, self.net) for m in judged.mistakes)
         first = self.seen.outputs[0]
@@ -114,6 +126,8 @@ class Explanation:
         tied = [j for j in outcome.accepted if j.rms <= limit and _alike(j, best)]
         tied.sort(key=lambda j: (j.fitted, self._rank(j)))
         # The same with more numbers to fit is no other explanation.
+        if any(not j.fitted for j in tied):
+            tied = [j for j in tied if not j.fitted]
         seen: list[list[str]] = []
         for judged in list(tied):
             names = [mistake.name for mistake in judged.mistakes]
@@ -236,6 +250,15 @@ class Explanation:
             findings=findings, tied=len(findings),
         )  # fmt: skip
 
+    def _visible_from(self, plain: Judgement) -> int:
+        """The first step with a difference that is not small beside the largest."""
+        name = self.seen.outputs[0]
+        found = []
+        for mine, theirs in zip(plain.values, self.seen.values, strict=True):
+            far = abs(mine[name] - theirs[name][: len(mine[name])]).max(axis=1)
+            found.append(int(np.argmax(far > 0.02 * far.max(initial=0))))
+        return min(found)
+
     def _unexplained(self, outcome: Outcome) -> Diagnosis:
         tried = self.search.tried
         nearest = tuple(
@@ -245,7 +268,8 @@ class Explanation:
         return self._make(
             "unexplained", outcome.plain,
             f"nothing in the catalogue explains the numbers: {tried[1]} single "
-            f"mistakes and {tried[2]} pairs were made, and none gives them",
+            "mistakes" + (f" and {tried[2]} pairs" if tried[2] else "")
+            + " were made, and none gives them",
             nearest=nearest,
             notes=(
                 "ruled out, alone" + (" and in pairs" if tried[2] else "")
@@ -261,7 +285,10 @@ class Explanation:
             return ()
         timed = any(n in self.base.wired.timed for n in self.seen.outputs)
         if timed and self.steps > 1:
-            if plain.first_bad > 0:
+            visible = self._visible_from(plain)
+            if plain.first_bad == 0 < visible:
+                facts.append(f"seen: up to step {visible} the numbers hardly differ")
+            elif plain.first_bad > 0:
                 facts.append(
                     "seen: the first step agrees and the next does not: what is "
                     "carried from step to step is wrong, not what comes in"
@@ -285,6 +312,20 @@ _LEVEL_WORDS = {
     "bfloat16": "bfloat16 precision (1e-2)",
     "close": "a small part of the signal, as noise or coarse rounding would give",
 }
+
+
+_SMOOTH = (
+    "what is left changes smoothly from step to step; rounding scatters, so a small "
+    "mistake is likely that the catalogue does not have"
+)
+_ONE_STEP = (
+    "one step says nothing about recurrent weights, forget gates and states: observe "
+    "more of them"
+)
+
+
+def _length(run: Run) -> int:
+    return run.end - run.begin
 
 
 def _steps(count: int) -> str:

@@ -170,6 +170,7 @@ def describe(mistake: Mistake, net: Network) -> Remedy:
     layer = getattr(layer, "forward", layer)
     if isinstance(layer, GRU):
         cell = "gru"
+    where = _listed(mistake.layers, net.recurrent) or "every layer"
     if mistake.name == "activation-omitted":
         parameters["function"] = getattr(layer, "name", "softmax")
     elif mistake.name == "activation-replaced":
@@ -186,10 +187,7 @@ def describe(mistake: Mistake, net: Network) -> Remedy:
         right = getattr(layer, "reset_mode", None)
     elif mistake.name == "epsilon":
         right = getattr(layer, "epsilon", None)
-    return explain(
-        mistake.name, _listed(mistake.layers, net.recurrent), parameters,
-        cell=cell, right=right,
-    )  # fmt: skip
+    return explain(mistake.name, where, parameters, cell=cell, right=right)
 
 
 def _listed(layers: tuple[str, ...], recurrent: tuple[str, ...]) -> str:

@@ -366,7 +366,8 @@ def _late(x: np.ndarray, k: int, fill: str) -> np.ndarray:
     moved = np.roll(x, k, 0)
     rows = slice(0, k) if k > 0 else slice(k, None)
     edge = x[0] if k > 0 else x[-1]
-    moved[rows] = edge if fill == "edge" else 0.0
+    if fill != "roll":
+        moved[rows] = edge if fill == "edge" else 0.0
     return moved
 
 
@@ -410,7 +411,7 @@ INPUTS = [
     *(
         given("time-shift", lambda x, k=k, fill=fill: _late(x, k, fill),
               {"steps": k, "fill": fill})
-        for k in (2, -1) for fill in ("zero", "edge")
+        for k in (2, -1) for fill in ("zero", "edge", "roll")
     ),
     padded((3, 0), side="left", steps=3),
     padded((0, 2), side="right", steps=2, value=-1.5),

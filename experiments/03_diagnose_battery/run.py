@@ -1,6 +1,6 @@
 """Does `jlstm.diagnose` find the mistakes that were made, and only those?
 
-    python experiments/03_diagnose_battery/run.py [--nets FOLDER] [--singles 40] ...
+    python experiments/03_diagnose_battery/run.py --singles 10 --pairs 4 --clean 8
 
 On every network of a folder with a manifest.json (and on the embedded one), with random
 inputs: single mistakes, pairs of mistakes, right numbers in several precisions, numbers
@@ -226,6 +226,51 @@ def nonsense(net, rng, count):
 KINDS = {"singles": singles, "pairs": pairs, "clean": clean, "nonsense": nonsense}
 
 
+def by_entry(results):
+    """For each mistake: trials, found with its parameters, found by name only."""
+    table = defaultdict(lambda: [0, 0, 0])
+    for kind in ("singles", "pairs"):
+        for row in results.get(kind, ()):
+            for name in row["names"]:
+                table[name][0] += 1
+                table[name][1] += row["right"]
+                table[name][2] += row["name"] and not row["right"]
+    return dict(sorted(table.items()))
+
+
+def draw(results, path):
+    """Bars by entry; how long it took."""
+    from matplotlib.figure import Figure
+
+    table = by_entry(results)
+    figure = Figure(figsize=(9, 1.5 + 0.2 * len(table)), layout="constrained", dpi=110)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 1))
+    names = list(table)[::-1]
+    trials = np.array([table[name] for name in names])
+    missed = trials[:, 0] - trials[:, 1] - trials[:, 2]
+    parts = zip(
+        ("found with its parameters", "found by name", "not found"),
+        (trials[:, 1], trials[:, 2], missed),
+        ("tab:blue", "tab:orange", "tab:red"),
+        strict=True,
+    )
+    start = np.zeros(len(names))
+    for label, width, color in parts:
+        left.barh(names, width, left=start, color=color, label=label)
+        start += width
+    left.set_xlabel("trials, alone and in pairs")
+    left.tick_params(axis="y", labelsize=7)
+    left.legend(fontsize=8, loc="lower right")
+    for kind in ("singles", "pairs"):
+        seconds = sorted(row["seconds"] for row in results.get(kind, ()))
+        share = np.arange(1, len(seconds) + 1) / max(len(seconds), 1)
+        right.semilogx(seconds, share, label=kind)
+    right.set_xlabel("seconds")
+    right.set_ylabel("share of trials")
+    right.legend(fontsize=8)
+    figure.savefig(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     here = Path(__file__).resolve()
@@ -234,6 +279,7 @@ def main():
     )
     parser.add_argument("--only", default="", help="part of the name of a network")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plot", type=Path, help="a picture of the results")
     parser.add_argument("--output", type=Path, default=Path("battery.json"))
     for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0)
@@ -259,6 +305,12 @@ def main():
                     f"{name} {kind}: {right} of {len(rows)}, {mean:.1f} s", flush=True
                 )
         arguments.output.write_text(json.dumps(results, indent=1))
+    for name, (trials, right, named) in by_entry(results).items():
+        print(
+            f"  {name:<28}{right:>4} of {trials:<4}{f'by name {named}' * bool(named)}"
+        )
+    if arguments.plot:
+        draw(results, arguments.plot)
     for kind, rows in results.items():
         right = sum(row["right"] for row in rows)
         print(

@@ -30,10 +30,14 @@ from .trial import Mistake, Trial, compose
 LEVELS = {"single": ROUNDOFF["single"], "half": ROUNDOFF["half"], "bfloat16": 2.0**-8}
 CAPS = {"single": np.inf, "half": 0.005, "bfloat16": 0.05}
 """A difference above this part of the signal is not called one of that precision."""
-CLOSE = 0.02
-"""A fit is close where it leaves at most this part of the difference,"""
 NOISE = 5e-3
-"""and at most this part of the signal."""
+"""A fit is close where it leaves at most this part of the signal."""
+WHITE = 0.5
+"""Noise and rounded numbers are correlated less than this from step to step."""
+PEAK = 8.0
+"""and no difference stands out by more than this many times their root mean square."""
+FAINT = 3e-4
+"""Where correlation cannot be measured, noise is at most this part of the signal."""
 MARGIN_BITS = 5.0
 BITS_A_NUMBER = 16.0
 """What a fitted number costs: about so many bits of it were chosen."""
@@ -129,6 +133,7 @@ class Judgement:
         max_abs: the largest difference.
         bits: how much of the observation it explains; see the module.
         first_bad: the first step that is not explained to single precision.
+        noisy: what it leaves looks like noise, or like numbers written to few digits.
         values: what the candidate gives, for each sequence.
         ok: by sequence and name, where it is within single precision.
     """
@@ -139,6 +144,7 @@ class Judgement:
     max_abs: float
     bits: float
     first_bad: int | None
+    noisy: bool = False
     values: tuple[Values, ...] = dataclasses.field(default=(), repr=False)
     ok: tuple[dict[str, np.ndarray], ...] = dataclasses.field(default=(), repr=False)
 
@@ -158,6 +164,7 @@ class Judge:
         observed: Observation,
         most: int,
         precisions: Sequence[Mistake] = (),
+        written: float | None = None,
     ):
         rng = np.random.default_rng(0)
         single = net.astype(np.float32)
@@ -167,6 +174,8 @@ class Judge:
         self.base = base
         self.observed = observed
         self.most = most
+        self.written = written
+        """The last digit to which outputs were written, if to few decimals."""
         self.plain: np.ndarray | None = None
         self.right, *self.rounded = self.judge([(), *((m,) for m in precisions)])
 
@@ -269,7 +278,7 @@ class Judge:
             start = self.plain if self.plain.size == relative.size else before
             gain = np.log2(np.maximum(start, 1e-16) / near)
             bits = float(np.clip(gain, -20, 30).sum())
-            if not level and rms <= min(CLOSE * before, NOISE):
+            if not level and rms <= NOISE:
                 level = "close"
         first = [
             int(np.flatnonzero(~good.all(1))[0])
@@ -279,9 +288,32 @@ class Judge:
         ]
         finite = error[np.isfinite(error)]
         largest = float(error.max(initial=0.0)) if finite.size == error.size else np.inf
+        noisy = self._noisy(values, rms)
+        if self.written is not None and largest <= 0.6 * self.written:
+            level, noisy = level or "close", True
         return Judgement(
-            mistakes, level, rms, largest, bits, min(first, default=None), values, oks
-        )
+            mistakes, level, rms, largest, bits, min(first, default=None),
+            noisy, values, oks,
+        )  # fmt: skip
+
+    def _noisy(self, values: tuple[Values, ...], rms: float) -> bool:
+        """Whether neighbouring differences have nothing to do with each other."""
+        products, squares, count, largest = 0.0, 0.0, 0, 0.0
+        scale = self.observed.scale
+        for mine, theirs in zip(values, self.observed.values, strict=True):
+            for name, record in theirs.items():
+                if len(record) < 8:
+                    continue
+                gap = (mine[name] - record[: len(mine[name])]) / scale[name]
+                gap = gap[np.isfinite(gap).all(1)]
+                products += float((gap[1:] * gap[:-1]).sum())
+                squares += float((gap**2).sum())
+                count += gap.size
+                largest = max(largest, float(abs(gap).max(initial=0.0)))
+        if count < 16:
+            return rms <= FAINT
+        alone = largest**2 > PEAK**2 * squares / count
+        return abs(products) <= WHITE * squares and not alone
 
 
 def _so_far(spread: np.ndarray, causal: bool) -> np.ndarray:

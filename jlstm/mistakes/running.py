@@ -32,7 +32,8 @@ def running(
         yield from _shared(trial, cells)
     for scope in scopes:
         if timed:
-            yield from _resets(scope, steps)
+            cell = any(c.kind == "lstm" for n in scope for c in directions(cells[n]))
+            yield from _resets(scope, steps, ("both", "h", "c") if cell else ("both",))
         yield from _functions(scope, [cells[name] for name in scope])
     for name, layer in cells.items():
         if isinstance(layer, Both):
@@ -88,7 +89,9 @@ def _shared(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
                 yield share(group)
 
 
-def _resets(scope: tuple[str, ...], steps: int) -> Iterator[Mistake]:
+def _resets(
+    scope: tuple[str, ...], steps: int, parts: tuple[str, ...]
+) -> Iterator[Mistake]:
     def reset(every: int, what: str) -> Mistake:
         likely = every == 1 or every in LIKELY_PERIODS
         switches = {f"reset_{part}": every for part in "hc" if what in ("both", part)}
@@ -101,7 +104,7 @@ def _resets(scope: tuple[str, ...], steps: int) -> Iterator[Mistake]:
     if steps < 2:
         return
     for every in range(1, steps):
-        for what in ("both", "h", "c"):
+        for what in parts:
             yield reset(every, what)
 
 

@@ -36,10 +36,13 @@ SINGLE_ROWS = 256
 PAIR_ROWS = 4
 PAIR_NUMBERS = 4
 PAIR_SECONDS = 60.0
+FEW = 3
 LASTING = 8
 LASTING_ERROR = 1e-5
 KEPT = 24
 BATCH = 2048
+PART, FITTED_PART = 0.1, 0.02
+"""An explanation leaves at most this part of the difference."""
 
 
 class Outcome(NamedTuple):
@@ -87,13 +90,14 @@ class Search:
             return Outcome(plain, [], [], [], self.tried)
         nearest: list[Judgement] = []
         weak: list[Judgement] = []
-        close: list[Judgement] = []
         alone, combined = self._quick_singles(plain)
         stages: list[Callable[[], Iterable[Scored]]] = [
             lambda: alone,
             self._scaled,
         ]
-        if max_mistakes > 1 and not plain.level:
+        if max_mistakes == 1:
+            self.tried[2] = 0
+        elif plain.level in ("", "bfloat16"):
             stages += [
                 lambda: combined,
                 self._continued,
@@ -105,17 +109,11 @@ class Search:
             good = [j for j in judged if self._explains(j, plain)]
             self.rejected += [j for j in judged if not self._explains(j, plain)]
             proven = [j for j in good if self._proven(j)]
-            if any(j.level == "single" for j in proven):
-                exact = [j for j in proven if j.level == "single"]
-                if not close or exact[0].rms < 0.01 * close[0].rms:
-                    return Outcome(plain, _ranked(proven), [], [], self.tried)
-            # What leaves more than rounding may be half of the truth: look on.
-            close = _ranked(close + proven)
-            close = [j for j in close if len(j.mistakes) == len(close[0].mistakes)]
+            if proven:
+                proven = _ranked(proven + self._plainer(_ranked(proven)[0], plain))
+                return Outcome(plain, proven, [], [], self.tried)
             weak += [j for j in good if j not in proven and j.level == "single"]
             nearest += judged
-        if close:
-            return Outcome(plain, close, [], [], self.tried)
         nearest.sort(key=lambda j: j.rms)
         return Outcome(plain, [], _ranked(weak), nearest[:5], self.tried)
 
@@ -146,9 +144,37 @@ class Search:
         return judged
 
     def _explains(self, judged: Judgement, plain: Judgement) -> bool:
-        if plain.level:  # as it is the network agrees to half precision
-            return judged.level == "single" and judged.rms <= 0.02 * plain.rms
-        return bool(judged.level) and judged.rms <= 0.1 * plain.rms
+        """Whether it leaves nothing but rounding, or else little, and that is noise."""
+        if judged.rms > (FITTED_PART if judged.fitted else PART) * plain.rms:
+            return False
+        if judged.level == "single":
+            return True
+        # Where rounding may be all there is, a line would be fitted to the rounding.
+        fair = not (plain.level and judged.fitted)
+        return fair and bool(judged.level) and judged.noisy
+
+    def _plainer(self, best: Judgement, plain: Judgement) -> list[Judgement]:
+        """The same with a mistake that needs no number to be fitted, if there is one.
+
+        An output moved by just minus the bias of the last layer is a missing bias.
+        """
+        if not best.fitted:
+            return []
+        found: list[Mistakes] = []
+        for mistake in best.mistakes:
+            if not mistake.fitted:
+                continue
+            others = tuple(m for m in best.mistakes if m is not mistake)
+            found += [
+                (*others, m)
+                for m in self.singles
+                if m.paired and all(m.goes_with(other) for other in others)
+            ]
+        scored = self.bench.look(found, SINGLE_ROWS, "plainer explanations")
+        scored.sort(key=lambda s: s.score)
+        judged = self.judge.judge([s.mistakes for s in scored[:KEPT]])
+        limit = 3 * best.rms + 1e-13
+        return [j for j in judged if self._explains(j, plain) and j.rms <= limit]
 
     def _proven(self, judged: Judgement) -> bool:
         tried = self.tried[1] if len(judged.mistakes) == 1 else sum(self.tried.values())
@@ -309,7 +335,7 @@ def _may_be(mistake: Mistake, first: int | None) -> bool:
     """Cheap reasons against a mistake, from the step at which differences begin."""
     if mistake.name != "state-reset" or mistake.parameters["every"] == 1:
         return True
-    if first is None:
+    if first is None or first < FEW:  # with noise the first step says nothing
         return True
     return mistake.paired or first - 3 <= mistake.parameters["every"] <= first
 

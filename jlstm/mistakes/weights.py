@@ -11,7 +11,7 @@ import jax
 import ml_dtypes
 import numpy as np
 
-from ..layers import BatchNormalization, FullyConnected, LayerNormalization
+from ..layers import BatchNormalization, FullyConnected, Input, LayerNormalization
 from .cells import Both, Cell
 from .engine import Wired
 from .trial import PARAMETERS, Mistake, Trial, with_cells, with_layers
@@ -218,7 +218,12 @@ def rounded(kind: str) -> Mistake:
     """All parameters of the network in a shorter format."""
 
     def change(trial: Trial) -> Trial:
-        layers = jax.tree.map(lambda a: round_to(a, kind), trial.wired.layers)
+        layers = {
+            name: layer
+            if isinstance(layer, Input)
+            else jax.tree.map(lambda a: round_to(a, kind), layer)
+            for name, layer in trial.wired.layers.items()
+        }
         return with_layers(trial, layers)
 
     return Mistake(

@@ -228,6 +228,14 @@ INPUTS = {
         "X = recording[np.minimum(np.arange(T) + {k}, T - 1)]",
         "X = recording(:, min((1:T) + {k}, T));",
     ),
+    "time-shift:late-roll": _shift(
+        "X = np.roll(recording, {k}, axis=0)",
+        "X = circshift(recording, {k}, 2);",
+    ),
+    "time-shift:early-roll": _shift(
+        "X = np.roll(recording, -{k}, axis=0)",
+        "X = circshift(recording, -{k}, 2);",
+    ),
     "padding": _pad(
         _PADDED,
         "X = np.vstack([np.full(({steps}, C), {value}), recording])",

@@ -297,10 +297,12 @@ def _steps(_: str, words: Words, p: Parameters, __: str, ___: Any) -> None:
     words.prose["dropped"] = some
     words.prose["stand"] = "stands" if k == 1 else "stand"
     words.prose["direction"] = "late" if signed > 0 else "early"
-    edge = p.get("fill", "zero") == "edge"
-    end = "first" if signed > 0 else "last"
-    filled = f"the {end} row repeated" if edge else "zeros in the rows that are missing"
-    words.prose["filled"] = filled
+    end, other = ("first", "last") if signed > 0 else ("last", "first")
+    words.prose["filled"] = {
+        "zero": "zeros in the rows that are missing",
+        "edge": f"the {end} row repeated",
+        "roll": f"the {other} rows moved to the other end",
+    }[p.get("fill", "zero")]
 
 
 def _padded(_: str, words: Words, p: Parameters, __: str, ___: Any) -> None:
