@@ -36,6 +36,14 @@ class Explanation:
         self.steps = sum(max(len(a) for a in values.values()) for values in seen.values)
         self.written = [decimals(a) for case in todo for a in case.outputs.values()]
 
+    @property
+    def _amount(self) -> str:
+        """How much was observed, in words."""
+        if any(name in self.base.wired.timed for name in self.seen.outputs):
+            return _steps(self.steps)
+        count = len(self.seen.values)
+        return f"{count} sequence{'' if count == 1 else 's'}"
+
     def write(self, max_mistakes: int) -> Diagnosis:
         """Search and say what came of it."""
         plain = self.search.judge.right
@@ -78,7 +86,7 @@ class Explanation:
         return self._make(
             "agree", plain,
             "these agree: the numbers are those of the network, to single precision "
-            f"(largest difference {plain.max_abs:.1e} over {_steps(self.steps)})",
+            f"(largest difference {plain.max_abs:.1e} over {self._amount})",
             facts=(),
             notes=(_ONE_STEP,) if max(map(_length, self.base.runs)) == 1 else (),
         )  # fmt: skip
@@ -139,7 +147,7 @@ class Explanation:
         first = findings[0]
         summary = (
             f"the observed numbers are what this network gives when {first.words}; "
-            f"largest difference {first.max_abs:.1e} over {_steps(self.steps)}, "
+            f"largest difference {first.max_abs:.1e} over {self._amount}, "
             f"{outcome.plain.max_abs:.2g} without "
             f"{'it' if len(best.mistakes) == 1 else 'them'}"
         )

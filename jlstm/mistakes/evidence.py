@@ -34,8 +34,8 @@ NOISE = 5e-3
 """A fit is close where it leaves at most this part of the signal."""
 WHITE = 0.5
 """Noise and rounded numbers are correlated less than this from step to step."""
-PEAK = 8.0
-"""and no difference stands out by more than this many times their root mean square."""
+MIDDLE = 0.1
+"""and their median is at least this part of their root mean square."""
 FAINT = 3e-4
 """Where correlation cannot be measured, noise is at most this part of the signal."""
 MARGIN_BITS = 5.0
@@ -298,7 +298,8 @@ class Judge:
 
     def _noisy(self, values: tuple[Values, ...], rms: float) -> bool:
         """Whether neighbouring differences have nothing to do with each other."""
-        products, squares, count, largest = 0.0, 0.0, 0, 0.0
+        products, squares = 0.0, 0.0
+        gaps: list[np.ndarray] = []
         scale = self.observed.scale
         for mine, theirs in zip(values, self.observed.values, strict=True):
             for name, record in theirs.items():
@@ -308,12 +309,13 @@ class Judge:
                 gap = gap[np.isfinite(gap).all(1)]
                 products += float((gap[1:] * gap[:-1]).sum())
                 squares += float((gap**2).sum())
-                count += gap.size
-                largest = max(largest, float(abs(gap).max(initial=0.0)))
+                gaps.append(abs(gap).ravel())
+        count = sum(map(len, gaps))
         if count < 16:
             return rms <= FAINT
-        alone = largest**2 > PEAK**2 * squares / count
-        return abs(products) <= WHITE * squares and not alone
+        middle = float(np.median(np.concatenate(gaps)))
+        spread_out = middle**2 >= MIDDLE**2 * squares / count
+        return abs(products) <= WHITE * squares and spread_out
 
 
 def _so_far(spread: np.ndarray, causal: bool) -> np.ndarray:

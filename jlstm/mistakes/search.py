@@ -151,7 +151,7 @@ class Search:
             return True
         # Where rounding may be all there is, a line would be fitted to the rounding.
         fair = not (plain.level and judged.fitted)
-        return fair and bool(judged.level) and judged.noisy
+        return fair and judged.level in ("half", "close") and judged.noisy
 
     def _plainer(self, best: Judgement, plain: Judgement) -> list[Judgement]:
         """The same with a mistake that needs no number to be fitted, if there is one.
