@@ -72,7 +72,7 @@ def diagnose(
                 error.place = f"sequence {number}, {error.place}"
             raise
         _require_finite(net, case)
-    base = right(net, [case.x for case in todo], None)
+    base = right(net, [case.x for case in todo])
     every = catalogue(base, saved=net.saved, given=_listed_states(states))
     if any(case.labels for case in todo):
         return _ranked_by_labels(net, base, todo, every)
@@ -84,7 +84,7 @@ def diagnose(
         every,
         progress,
     )
-    return Explanation(net, base, seen, search, todo).write(max_mistakes)
+    return Explanation(net, base, seen, search).write(max_mistakes)
 
 
 def _unit(todo: list[Case]) -> float | None:

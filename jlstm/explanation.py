@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from .mistakes.search import Outcome, Search
 from .mistakes.trial import Run, compose
 from .mistakes.weights import round_to
 from .network import Network
-from .recorded import Case, decimals
 
 TIE = 3.0
 """Two explanations are tied unless one leaves this many times less than the other."""
@@ -30,11 +30,9 @@ class Explanation:
         base: Trial,
         seen: Observation,
         search: Search,
-        todo: list[Case],
     ):
         self.net, self.base, self.seen, self.search = net, base, seen, search
         self.steps = sum(max(len(a) for a in values.values()) for values in seen.values)
-        self.written = [decimals(a) for case in todo for a in case.outputs.values()]
 
     @property
     def _amount(self) -> str:
@@ -93,12 +91,12 @@ class Explanation:
 
     def _precision(self, plain: Judgement) -> Diagnosis | None:
         """Rounded parameters or numbers written to few decimals."""
-        written = [w for w in self.written if w is not None]
-        if written and plain.max_abs <= 0.6 * 10.0 ** -min(written):
+        unit = self.search.judge.written
+        if unit is not None and plain.max_abs <= 0.6 * unit:
             return self._make(
                 "precision", plain,
-                f"the numbers agree as far as they were written, to {min(written)} "
-                "decimals",
+                "the numbers agree as far as they were written, to "
+                f"{-round(math.log10(unit))} decimals",
             )  # fmt: skip
         for judged in self.search.judge.rounded:
             if judged.level == "single" and judged.rms < 0.05 * plain.rms:
@@ -177,9 +175,7 @@ class Explanation:
     def _separate(self, tied: list[Judgement]) -> str:
         """Which measurement tells explanations apart that give the same numbers."""
         candidates = [j.mistakes for j in tied]
-        names = tuple(
-            n for n in self.net.recurrent if n not in self.seen.names
-        )  # their outputs
+        names = tuple(n for n in self.net.recurrent if n not in self.seen.names)
         lead = "These give the same numbers. "
         trials = [compose(self.base, mistakes) for mistakes in candidates]
         if names and self.base.wired.stepwise:

@@ -129,7 +129,7 @@ def test_the_catalogue_does_what_the_oracle_does(make):
     rng = np.random.default_rng(17)
     net = make(rng)
     x = signal(STEPS, net.layers["in"].size[-1])
-    base = right(net, [x], None)
+    base = right(net, [x])
     known = [*catalogue(base), *in_time(STEPS)]
     pairs, missing = [], []
     for wrong in applicable(net, STEPS):
@@ -168,7 +168,7 @@ def test_the_catalogue_does_what_the_oracle_does(make):
 def test_without_a_mistake_it_is_the_network(make, double):
     net = make(np.random.default_rng(3))
     x = signal(STEPS, net.layers["in"].size[-1])
-    (values,) = evaluate([right(net, [x], None)], net.outputs)[0:1][0]
+    (values,) = evaluate([right(net, [x])], net.outputs)[0:1][0]
     y = jl.predict(net.astype("f8"), x)
     for ref, mine in zip(net.outputs, y if isinstance(y, tuple) else (y,), strict=True):
         np.testing.assert_allclose(
@@ -178,7 +178,7 @@ def test_without_a_mistake_it_is_the_network(make, double):
 
 def test_a_quick_look_is_the_beginning_of_a_long_one():
     net = two_layers(np.random.default_rng(5))
-    base = right(net, [signal(STEPS, 4)], None)
+    base = right(net, [signal(STEPS, 4)])
     every = [mistake for mistake in catalogue(base) if mistake.paired][::5]
     trials = [compose(base, [mistake]) for mistake in every]
     whole = evaluate(trials, net.outputs)
@@ -199,7 +199,7 @@ def test_a_quick_look_is_the_beginning_of_a_long_one():
 def test_fitted_mistakes_do_what_the_oracle_does():
     net = two_layers(np.random.default_rng(6))
     x = signal(STEPS, 4)
-    base = right(net, [x], None)
+    base = right(net, [x])
     factor = float(np.sqrt(11 / 12))
     for mistake, wrong in (
         (
@@ -218,7 +218,7 @@ def test_fitted_mistakes_do_what_the_oracle_does():
 @pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
 def test_every_mistake_has_words(make):
     net = make(np.random.default_rng(17))
-    base = right(net, [signal(STEPS, net.layers["in"].size[-1])], None)
+    base = right(net, [signal(STEPS, net.layers["in"].size[-1])])
     for mistake in [*catalogue(base), *precisions(), *in_time(STEPS)]:
         assert mistake.name in names()
         cell = "gru" if make in (reset_modes, last_of_both) else "lstm"
@@ -229,7 +229,7 @@ def test_every_mistake_has_words(make):
 
 def test_mistakes_change_nothing_but_the_copy():
     net = two_layers(np.random.default_rng(8))
-    base = right(net, [signal(STEPS, 4)], None)
+    base = right(net, [signal(STEPS, 4)])
     before = [np.array(leaf) for leaf in jax.tree.leaves(base.wired)]
     x = base.runs[0].x["in"].copy()
     for mistake in catalogue(base):

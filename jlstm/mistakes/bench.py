@@ -94,7 +94,7 @@ class _Chunk(NamedTuple):
 
     sets: list[list[_Job]]
     places: int
-    length: int | None
+    length: int
     shared: bool = False
 
 
@@ -117,7 +117,7 @@ def _chunks(
     for group in groups:
         by_length: dict[Any, list[_Job]] = defaultdict(list)
         for job in group:
-            length = _length([job.run], upto)
+            length = _length(job.run, upto)
             if safe:
                 length = min([n for n in lengths if n >= length], default=length)
             by_length[length].append(job)
@@ -153,14 +153,10 @@ def _chunks(
     return first + rest
 
 
-def _length(runs: Sequence[Run], upto: int | None) -> int:
-    """Steps to be run for all of these."""
-    lengths = [len(next(iter(run.x.values()))) for run in runs]
-    if upto is None:
-        return max(lengths)
-    return max(
-        min(length, run.at + upto) for run, length in zip(runs, lengths, strict=True)
-    )
+def _length(run: Run, upto: int | None) -> int:
+    """Steps to be run."""
+    length = len(next(iter(run.x.values())))
+    return length if upto is None else min(length, run.at + upto)
 
 
 def _run_chunk(
@@ -172,8 +168,6 @@ def _run_chunk(
         *heads,
         *[heads[-1]] * (chunk.places - len(heads)),
     )
-    # Sets of parameters with runs of their own would need two leading axes; where
-    # there are several sets, each has the runs of the others.
     found: list[tuple[_Job, Values]] = []
     rows = ROWS if chunk.shared else None
     dtype = jax.tree.leaves(wired)[0].dtype
@@ -204,7 +198,7 @@ def _run_chunk(
 def _stack(
     trials: Sequence[Trial],
     jobs: list[_Job],
-    length: int | None,
+    length: int,
     rows: int | None,
     dtype: Any,
 ) -> Data:
@@ -217,7 +211,7 @@ def _stack(
         lambda *leaves: np.stack(leaves).astype(dtype),
         *[trials[job.trial].state for job in jobs],
     )
-    ends = [job.run.end if length is None else min(job.run.end, length) for job in jobs]
+    ends = [min(job.run.end, length) for job in jobs]
     return Data(
         x,
         state,
@@ -227,8 +221,8 @@ def _stack(
     )
 
 
-def _fit(x: np.ndarray, length: int | None) -> np.ndarray:
-    if length is None or x.ndim == 1 or len(x) == length:
+def _fit(x: np.ndarray, length: int) -> np.ndarray:
+    if x.ndim == 1 or len(x) == length:
         return x
     if len(x) > length:
         return x[:length]

@@ -56,7 +56,7 @@ def wire(net: Network, dtype: Any = np.float64) -> Wired:
     net = jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), net)
     layers = {name: _cell(layer) for name, layer in net.layers.items()}
     whole = any(layer.needs_whole_sequence for layer in net.layers.values())
-    ports = any("/" in ref for node in net.graph for ref in (*node.inputs,))
+    ports = any("/" in ref for node in net.graph for ref in node.inputs)
     wired = any(
         isinstance(net.layers[node.name], Recurrent) and len(node.inputs) > 1
         for node in net.graph

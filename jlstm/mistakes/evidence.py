@@ -241,7 +241,6 @@ class Judge:
             {level: np.concatenate(parts) for level, parts in tolerance.items()},
             tuple(runs[0]),
             tuple(oks),
-            partial,
         )
 
     def _judgement(
@@ -252,7 +251,6 @@ class Judge:
         tolerance: dict[str, np.ndarray],
         values: tuple[Values, ...],
         oks: tuple[dict[str, np.ndarray], ...],
-        partial: bool,
     ) -> Judgement:
         bad = ~np.isfinite(error)
         error = np.where(bad, np.inf, error)
@@ -305,8 +303,10 @@ class Judge:
             for name, record in theirs.items():
                 if len(record) < 8:
                     continue
-                gap = (mine[name] - record[: len(mine[name])]) / scale[name]
-                gap = gap[np.isfinite(gap).all(1)]
+                with np.errstate(invalid="ignore", over="ignore"):
+                    gap = (mine[name] - record[: len(mine[name])]) / scale[name]
+                # What exploded is no noise, and its square no number.
+                gap = np.clip(gap[np.isfinite(gap).all(1)], -CEILING, CEILING)
                 products += float((gap[1:] * gap[:-1]).sum())
                 squares += float((gap**2).sum())
                 gaps.append(abs(gap).ravel())

@@ -12,7 +12,7 @@ from ..layers import Activation, Dropout, FullyConnected, Softmax
 from ..network import State
 from ..recurrent import RESET_MODES
 from .cells import FUNCTIONS, GATE_FUNCTIONS, STATE_FUNCTIONS, Both, Cell
-from .trial import LENGTH, RUNNING, Mistake, Run, Trial, with_switch
+from .trial import LENGTH, RUNNING, Mistake, Run, Trial, in_double, with_switch
 from .weights import NORMALISING, directions, recurrent
 
 LIKELY_PERIODS = (2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128)
@@ -116,13 +116,13 @@ def _starts(
     for number, (kind, state) in enumerate(known):
 
         def start(trial: Trial, state: Any = state) -> Trial:
-            return trial._replace(state=trial.state | _double(state))
+            return trial._replace(state=trial.state | in_double(state))
 
         parameters: dict[str, Any] = {"from": kind}
         if kind == "given":
             parameters["number"] = number - (saved is not None) + 1
         yield Mistake(
-            "start-state", trial_names(trial), parameters, RUNNING, start,
+            "start-state", _names(trial), parameters, RUNNING, start,
             frozenset({"start"}),
         )  # fmt: skip
     if not (trial.wired.stepwise and recurrent(trial.wired)):
@@ -132,7 +132,7 @@ def _starts(
         return trial._replace(runs=tuple(after(run, run) for run in trial.runs))
 
     yield Mistake(
-        "start-state", trial_names(trial), {"from": "previous-run"}, LENGTH, twice,
+        "start-state", _names(trial), {"from": "previous-run"}, LENGTH, twice,
         frozenset({"start"}),
     )  # fmt: skip
     if len(trial.runs) > 1:
@@ -144,23 +144,14 @@ def _starts(
             return trial._replace(runs=tuple(runs))
 
         yield Mistake(
-            "start-state", trial_names(trial), {"from": "previous-sequence"}, LENGTH,
+            "start-state", _names(trial), {"from": "previous-sequence"}, LENGTH,
             carried, frozenset({"start"}),
         )  # fmt: skip
 
 
-def trial_names(trial: Trial) -> tuple[str, ...]:
+def _names(trial: Trial) -> tuple[str, ...]:
     """The recurrent layers of a network."""
     return tuple(recurrent(trial.wired))
-
-
-def _double(state: State) -> dict[str, Any]:
-    import jax
-
-    return {
-        name: jax.tree.map(lambda a: np.asarray(a, np.float64), part)
-        for name, part in state.items()
-    }
 
 
 def after(first: Run, second: Run) -> Run:

@@ -100,12 +100,10 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def right(net: Network, xs: Iterable[Any], state: State | None) -> Trial:
-    """The trial without a mistake."""
+def right(net: Network, xs: Iterable[Any]) -> Trial:
+    """The trial without a mistake, from the initial state."""
     wired = wire(net)
-    start = {
-        name: _as_double(part) for name, part in (state or net.initial or {}).items()
-    }
+    start = in_double(net.initial)
     runs = []
     for x in xs:
         given = _by_name(net, x)
@@ -116,10 +114,9 @@ def right(net: Network, xs: Iterable[Any], state: State | None) -> Trial:
     return Trial(wired, switches, tuple(runs), start)
 
 
-def _as_double(part: Any) -> Any:
-    if hasattr(part, "_fields"):
-        return type(part)(*map(_as_double, part))
-    return np.asarray(part, np.float64)
+def in_double(state: State) -> dict[str, Any]:
+    """The state in double precision."""
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), state)
 
 
 def _by_name(net: Network, x: Any) -> dict[str, np.ndarray]:
