@@ -104,7 +104,9 @@ def _require_finite(net: Network, case: Case) -> None:
     given = case.x if isinstance(case.x, tuple | Mapping) else (case.x,)
     if not isinstance(given, Mapping):
         given = dict(zip(net.inputs, given, strict=True))
-    _refuse_gaps("the input", given, "leave these steps out")
+    _refuse_gaps(
+        "the input", given, "fill them as the gaps of the training data were filled"
+    )
     flat = [
         str(k + 1)
         for a in given.values()

@@ -11,9 +11,9 @@ from .finding import Diagnosis, Finding, describe
 from .mistakes import PRECISIONS, Mistake, Trial
 from .mistakes.bench import evaluate
 from .mistakes.evidence import Judgement, Observation
+from .mistakes.parameters import round_to
 from .mistakes.search import Outcome, Search
 from .mistakes.trial import Run, compose
-from .mistakes.weights import round_to
 from .network import Network
 
 TIE = 3.0

@@ -165,29 +165,30 @@ def _remedy(finding: Finding) -> list[str]:
 def describe(mistake: Mistake, net: Network) -> Remedy:
     """The words for a mistake in this network."""
     parameters = dict(mistake.parameters)
-    cell, right = "lstm", None
     layer: Any = net.layers[mistake.layers[0]] if mistake.layers else None
     layer = getattr(layer, "forward", layer)
-    if isinstance(layer, GRU):
-        cell = "gru"
+    cell = "gru" if isinstance(layer, GRU) else "lstm"
     where = _listed(mistake.layers, net.recurrent) or "every layer"
+    own = getattr(layer, "name", "softmax")  # of a function between the layers
     if mistake.name == "activation-omitted":
-        parameters["function"] = getattr(layer, "name", "softmax")
-    elif mistake.name == "activation-replaced":
-        right = getattr(layer, "name", None)
-    elif mistake.name == "gate-activation":
-        right = getattr(layer, "gate_activation", None)
-    elif mistake.name in (
-        "state-activation",
-        "candidate-activation",
-        "cell-activation",
-    ):
-        right = getattr(layer, "state_activation", None)
-    elif mistake.name == "reset-mode":
-        right = getattr(layer, "reset_mode", None)
-    elif mistake.name == "epsilon":
-        right = getattr(layer, "epsilon", None)
+        parameters["function"] = own
+    if mistake.name == "activation-replaced":
+        right = own
+    else:
+        right = getattr(layer, _RIGHT.get(mistake.name, ""), None)
     return explain(mistake.name, where, parameters, cell=cell, right=right)
+
+
+_RIGHT = {
+    "gate-activation": "gate_activation",
+    "state-activation": "state_activation",
+    "candidate-activation": "state_activation",
+    "cell-activation": "state_activation",
+    "reset-mode": "reset_mode",
+    "bias-omitted": "reset_mode",
+    "epsilon": "epsilon",
+}
+"""The property of a layer that a mistake replaces, or that its lines depend on."""
 
 
 def _listed(layers: tuple[str, ...], recurrent: tuple[str, ...]) -> str:

@@ -117,6 +117,18 @@ def gru(x, h, W, R, b):
     h = (1 - z) * n + z * h
     return h
 """,
+    "gru-biased": """
+def gru(x, h, W, R, b):
+    W_r, W_z, W_n = np.split(W, 3)
+    R_r, R_z, R_n = np.split(R, 3)
+    b_r, b_z, b_n = np.split(b, 3)
+    bR_r, bR_z, bR_n = np.split(bR, 3)
+    r = sigmoid(W_r @ x + b_r + R_r @ h + bR_r)
+    z = sigmoid(W_z @ x + b_z + R_z @ h + bR_z)
+    n = np.tanh(W_n @ x + b_n + r * (R_n @ h + bR_n))
+    h = (1 - z) * n + z * h
+    return h
+""",
 }
 _READ = """
 W1 = w1.reshape(4*H, C, order="F")
@@ -191,6 +203,14 @@ MAINS = {
     "last": _READ
     + _ONE_LAYER
     + "a = h[-1]\nscores = W3 @ a + b3\nprediction = softmax(scores)",
+    "answers": _READ
+    + "prediction = []\nrecordings = sequences\n"
+    + within(
+        "for recording in recordings:",
+        _ONE_LAYER
+        + "a = h[-1]\nscores = W3 @ a + b3\nprediction.append(softmax(scores))",
+    )
+    + "prediction = np.stack(prediction)",
     "labels": _READ
     + _ONE_LAYER
     + "scores = h @ W3.T + b3\ne = np.exp(scores)\n"
@@ -207,6 +227,7 @@ _GRU = {
     "4*H": "3*H",
     "h1, c1 = lstm(x, h1, c1, ": "h1 = gru(x, h1, ",
     "h2, c2 = lstm(a1, h2, c2, ": "h2 = gru(a1, h2, ",
+    "h, c = lstm(x, h, c, ": "h = gru(x, h, ",
     "h1, c1 = np.zeros(H), np.zeros(H)": "h1 = np.zeros(H)",
     "h2, c2 = np.zeros(H), np.zeros(H)": "h2 = np.zeros(H)",
 }

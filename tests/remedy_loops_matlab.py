@@ -56,6 +56,7 @@ end
 """,
     "gru": """
 function h = gru(x, h, W, R, b)
+  global bR
   H = numel(h);
   a = W*x + b;  v = R*h;
   r = sigmoid(a(1:H) + v(1:H));
@@ -83,6 +84,20 @@ function h = gru(x, h, W, R, b)
   r = sigmoid(W_r*x + b_r + R_r*h);
   z = sigmoid(W_z*x + b_z + R_z*h);
   n = tanh(W_n*x + b_n + r.*(R_n*h));
+  h = (1 - z).*n + z.*h;
+end
+""",
+    "gru-biased": """
+function h = gru(x, h, W, R, b)
+  global bR
+  H = numel(h);
+  W_r = W(1:H,:);  W_z = W(H+1:2*H,:);  W_n = W(2*H+1:3*H,:);
+  R_r = R(1:H,:);  R_z = R(H+1:2*H,:);  R_n = R(2*H+1:3*H,:);
+  b_r = b(1:H);    b_z = b(H+1:2*H);    b_n = b(2*H+1:3*H);
+  bR_r = bR(1:H);  bR_z = bR(H+1:2*H);  bR_n = bR(2*H+1:3*H);
+  r = sigmoid(W_r*x + b_r + R_r*h + bR_r);
+  z = sigmoid(W_z*x + b_z + R_z*h + bR_z);
+  n = tanh(W_n*x + b_n + r.*(R_n*h + bR_n));
   h = (1 - z).*n + z.*h;
 end
 """,
@@ -158,6 +173,16 @@ MAINS = {
     "last": _READ
     + _ONE_LAYER
     + "a = h(:,end);\nscores = W3*a + b3;\nprediction = softmax(scores);",
+    "answers": _READ
+    + "recordings = sequences;\nprediction = zeros(O, numel(recordings));\n"
+    + within(
+        "for k = 1:numel(recordings)",
+        "recording = recordings{k};"
+        + _ONE_LAYER
+        + "a = h(:,end);\nscores = W3*a + b3;\nprediction(:,k) = softmax(scores);",
+        "  ",
+        "end\n",
+    ),
     "labels": _READ + _ONE_LAYER + "E = exp(W3*h + b3);\nprediction = E./sum(E, 1);",
     "norm": _READ
     + _ONE_LAYER
@@ -169,6 +194,8 @@ MAINS = {
 }
 _GRU = {
     "4*H": "3*H",
+    "8*H": "6*H",
+    "[h, c] = lstm(X(:,t), h, c, ": "h = gru(X(:,t), h, ",
     "[h1, c1] = lstm(x, h1, c1, ": "h1 = gru(x, h1, ",
     "[h2, c2] = lstm(a1, h2, c2, ": "h2 = gru(a1, h2, ",
     "h1 = zeros(H,1);  c1 = zeros(H,1);": "h1 = zeros(H,1);",

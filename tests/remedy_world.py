@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from oracles import AFTER, NUMPY, Cell, Weights, draw, loop, stack
+from oracles import AFTER, BIASED, NUMPY, Cell, Weights, draw, loop, stack
 
 LSTM, GRU, PEEPHOLE = Cell("lstm"), Cell("gru", mode=AFTER), Cell("lstm", peephole=True)
 relu, sigmoid = NUMPY["relu"], NUMPY["sigmoid"]
@@ -26,7 +26,15 @@ def same(x):
 class World:
     """A network, a recording, and what a program finds in its workspace."""
 
-    def __init__(self, C: int, H: int, O: int, T: int, cell: Cell = LSTM) -> None:  # noqa: E741
+    def __init__(
+        self,
+        C: int,
+        H: int,
+        O: int,  # noqa: E741
+        T: int,
+        cell: Cell = LSTM,
+        sequences: int = 2,
+    ) -> None:
         rng = np.random.default_rng(C * 100 + H)
         self.C, self.H, self.O, self.T, self.cell = C, H, O, T, cell
         self.first = draw(rng, cell, C, H)
@@ -34,6 +42,8 @@ class World:
         if cell.peephole:
             shared = {key: self.first[key] for key in ("i.p", "f.p", "o.p")}
             self.second |= shared
+        if cell.mode == BIASED:
+            self.second |= {f"{gate}.br": self.first[f"{gate}.br"] for gate in "rzn"}
         self.backward = draw(rng, cell, C, H)
         self.W3, self.b3 = rng.normal(size=(O, H)), rng.normal(size=O)
         self.W4 = rng.normal(size=(O, 2 * H))
@@ -43,6 +53,8 @@ class World:
         self.start = rng.normal(size=(2, H)) * 0.5
         self.gamma, self.beta = rng.normal(size=H) + 1, rng.normal(size=H)
         self.bR_n = rng.normal(size=H)
+        more = [rng.normal(size=(T - 1, C)) for _ in range(sequences - 2)]
+        self.sequences = [self.longer, self.x, *more]
 
     def workspace(self) -> dict[str, Any]:
         """Variables of the programs, as NumPy has them."""
@@ -64,7 +76,9 @@ class World:
         names |= {"r1": names.pop("R1").ravel(order="F")}
         for origin in ("saved", "given", "other"):
             names |= {f"h1_{origin}": self.start[0], f"c1_{origin}": self.start[1]}
-        names |= {"recording": self.x, "sequences": [self.longer, self.x]}
+        names |= {"recording": self.x, "sequences": self.sequences}
+        if self.cell.mode == BIASED:
+            names["bR"] = stack(self.first, gates, "br", H)
         for key in ("train", "b3", "W4", "gamma", "beta", "bR_n"):
             names[key] = getattr(self, key)
         return names
@@ -117,9 +131,17 @@ class World:
         return self.layer(self.first, self.x if x is None else x)["h"]
 
     def last(self, x: np.ndarray | None = None, pick: Callable | None = None):
+        e = np.exp(self.scores(x, pick))
+        return e / e.sum()
+
+    def scores(self, x: np.ndarray | None = None, pick: Callable | None = None):
         h = self.outputs(x)
-        scores = self.W3 @ (h[-1] if pick is None else pick(h)) + self.b3
-        return np.exp(scores) / np.exp(scores).sum()
+        return self.W3 @ (h[-1] if pick is None else pick(h)) + self.b3
+
+    def answers(self, sequences: Any = None) -> np.ndarray:
+        """One answer for each sequence."""
+        given = self.sequences if sequences is None else sequences
+        return np.stack([self.last(x) for x in given])
 
     def labels(self, axis: int = 1) -> np.ndarray:
         e = np.exp(self.outputs() @ self.W3.T + self.b3)
@@ -144,7 +166,15 @@ class World:
 
 
 def own_loop(
-    w: Weights, x, h, c, gate=sigmoid, g_of=np.tanh, c_of=np.tanh, coupled=False
+    w: Weights,
+    x,
+    h,
+    c,
+    gate=sigmoid,
+    g_of=np.tanh,
+    c_of=np.tanh,
+    coupled=False,
+    stale=False,
 ) -> dict[str, np.ndarray]:
     """An LSTM with every function free."""
     steps = []
@@ -152,8 +182,8 @@ def own_loop(
         z = {k: w[f"{k}.W"] @ x_t + w[f"{k}.R"] @ h + w[f"{k}.b"] for k in "ifgo"}
         i = gate(z["i"])
         f = 1 - i if coupled else gate(z["f"])
-        c = f * c + i * g_of(z["g"])
-        h = gate(z["o"]) * c_of(c)
+        old, c = c, f * c + i * g_of(z["g"])
+        h = gate(z["o"]) * c_of(old if stale else c)
         steps.append((h, c))
     return {"h": np.stack([s[0] for s in steps]), "c": np.stack([s[1] for s in steps])}
 
@@ -242,9 +272,20 @@ def reset(world: World, every: int, what: str) -> np.ndarray:
     return by_step(world, move)
 
 
-def closed(world: World) -> np.ndarray:
+def exchanged(world: World) -> np.ndarray:
+    """The first layer is given its h as c and its c as h."""
+
+    def move(_, x, s):
+        below = world.layer(world.first, x, start=(s[1], s[0]))
+        above = world.layer(world.second, relu(below["h"]), start=s[2:])
+        s[:] = (run[k][0] for run in (below, above) for k in "hc")
+
+    return by_step(world, move)
+
+
+def closed(world: World, after: int = 1) -> np.ndarray:
     x = world.x.copy()
-    for t in range(1, len(x)):
+    for t in range(after, len(x)):
         # The input of a step is known once the step before it has been predicted.
         x[t] = world.regression(x)[t - 1]
     return world.regression(x)

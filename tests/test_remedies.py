@@ -18,7 +18,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from remedy_cases import CASES, PLAIN, Case, World
+from remedy_case import PLAIN, Case, World
+from remedy_cases import CASES
 from remedy_loops import python, swap
 from remedy_loops_matlab import matlab
 from scipy.io import loadmat, savemat
@@ -37,18 +38,22 @@ CONTRACT = [
     "forget-bias",
     "weights-of-another-layer",
     "directions-swapped",
+    "one-direction-twice",
+    "backward-omitted",
     "peephole-omitted",
     "dense-transposed",
     "dense-bias-omitted",
     "dense-memory-order",
     "weights-rounded",
     "shared-state",
+    "state-swapped",
     "state-reset",
     "start-state",
     "gate-activation",
     "state-activation",
     "candidate-activation",
     "cell-activation",
+    "old-cell-state",
     "layer-delayed",
     "coupled-gates",
     "update-inverted",
@@ -57,10 +62,13 @@ CONTRACT = [
     "backward-not-reversed",
     "backward-forwards",
     "halves-swapped",
+    "halves-interleaved",
     "activation-inserted",
     "activation-omitted",
     "activation-replaced",
     "softmax-over-time",
+    "softmax-twice",
+    "softmax-log",
     "dropout-scaled",
     "closed-loop",
     "normalisation-layer-omitted",
@@ -68,6 +76,7 @@ CONTRACT = [
     "epsilon",
     "normalisation-omitted",
     "normalisation-twice",
+    "normalisation-partial",
     "standardised",
     "input-affine",
     "std-ddof",
@@ -75,14 +84,19 @@ CONTRACT = [
     "features-reversed",
     "features-permuted",
     "transposed",
+    "input-memory-order",
+    "sequences-reordered",
+    "input-frozen",
     "time-shift",
     "padding",
+    "fixed-length",
     "steps-dropped",
     "output-affine",
     "output-shift",
     "output-reversed",
     "first-instead-of-last",
     "mean-instead-of-last",
+    "max-instead-of-last",
     "columns-permuted",
 ]
 
@@ -134,7 +148,7 @@ def test_numpy_lines(case):
 # The functions of a program replace those of the one before.
 DRIVER = """
 function out = run_one(file, workspace)
-  global p_i p_f p_o bR_n
+  global p_i p_f p_o bR_n bR
   names = fieldnames(workspace);
   for n = 1:numel(names)
     eval([names{n} ' = workspace.' names{n} ';']);
@@ -157,8 +171,9 @@ end
 def matlab_workspace(world: World) -> dict[str, Any]:
     """Vectors as columns, sequences features x time."""
     names = world.workspace()
-    sequences = np.empty((1, 2), object)
-    sequences[0, :] = [x.T.copy() for x in names.pop("sequences")]
+    given = [x.T.copy() for x in names.pop("sequences")]
+    sequences = np.empty((1, len(given)), object)
+    sequences[0, :] = given
     for key, value in names.items():
         if key in ("recording", "train"):
             names[key] = value.T
@@ -227,7 +242,8 @@ def test_every_mistake_has_a_remedy_and_a_case():
 def test_every_form_is_reached_by_a_case():
     keys = set()
     for case in CASES:
-        key = f"{case.name}:{variant(case.name, case.parameters, case.kind)}"
+        known = {**case.parameters, "right": case.own}
+        key = f"{case.name}:{variant(case.name, known, case.kind)}"
         keys.add(key if key in REMEDIES else case.name)
     assert keys == set(REMEDIES)
 
@@ -252,7 +268,9 @@ def test_layers_are_named_where_a_mistake_has_layers(name):
                "input-affine", "std-ddof", "time-reversed", "features-reversed",
                "features-permuted", "transposed", "time-shift", "padding",
                "steps-dropped", "output-affine", "output-shift", "output-reversed",
-               "columns-permuted", "closed-loop"}  # fmt: skip
+               "columns-permuted", "closed-loop", "normalisation-partial",
+               "input-memory-order", "sequences-reordered", "input-frozen",
+               "fixed-length"}  # fmt: skip
     cases = [case for case in CASES if case.name == name]
     for case in cases:
         finding = explain(
@@ -291,6 +309,31 @@ def test_unknown_mistakes_are_no_remedy():
             {"side": "right", "steps": 1},
             "1 step of 0 stands after the sequence and the network runs over the "
             "padding too",
+        ),
+        (
+            "padding",
+            {"side": "left", "steps": 2, "value": "neutral"},
+            "2 steps of 0 (put in after the normalisation by hand) stand before the "
+            "sequence and the network runs over the padding too",
+        ),
+        (
+            "closed-loop",
+            {"after": 5},
+            "the first 5 steps of the recording are given, and from step 5 on, counted "
+            "from 0, the network is fed its own output of the step before (closed "
+            "loop)",
+        ),
+        (
+            "sequences-reordered",
+            {"order": (*range(1, 300), 0)},
+            "the sequences are given in another order than the answers: 1, 2, 3, 4, 5, "
+            "6, 7, 8, 9, 10, ..., counted from 0 (each comes one place too early)",
+        ),
+        (
+            "fixed-length",
+            {"length": 20, "side": "right", "cut": "left", "value": 0.0},
+            "sequences are brought to 20 steps: longer ones lose their first steps and "
+            "shorter ones are filled up with 0 after their last step",
         ),
         (
             "output-affine",

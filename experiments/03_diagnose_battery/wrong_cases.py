@@ -6,152 +6,44 @@ Parameters that are free, such as gate orders, are drawn from a seeded generator
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from wrong_changes import Wrong
-from wrong_data import input_cases, output_cases
-from wrong_layers import Plain, Plan, Unit, read
+from wrong_cases_data import input_cases, output_cases
+from wrong_cases_weights import weight_cases
+from wrong_plan import Plain, Plan, Wrong, kinds, read, scopes
+from wrong_run import probe
 
-ORDERS = 12
 STATE = ("softsign", "relu", "sigmoid", "identity", "tanh")
 GATE = ("hard-sigmoid", "hard-sigmoid-keras3", "sigmoid", "tanh")
 POINTWISE = ("relu", "tanh", "sigmoid", "softsign")
 RESET_MODES = ("after-multiplication", "before-multiplication")
 
 
-def applicable(net: Any, steps: int, sequences: int = 1) -> list[Wrong]:
+def applicable(net: Any, *lengths: int) -> list[Wrong]:
     """Every mistake that means something for this network and this length of input.
 
-    Mistakes between sequences only where there are several. Not all of them change the
-    answer: a bias may be zero, a rectifier may meet positive values only.
+    One length for every sequence; mistakes between sequences only where there are
+    several. Not all of them change the answer: a bias may be zero, a rectifier may meet
+    positive values only.
 
     Raises:
         NotImplementedError: the network has a layer that is not computed here.
     """
-    plan = read(net)
+    plan, steps = read(net), min(lengths)
     rng = np.random.default_rng(20240229)
     return [
-        *_weights(plan, rng),
-        *_dense(plan),
-        *_rounding(plan),
-        *_running(plan, steps, sequences),
-        *_cells(plan),
+        *weight_cases(plan, rng),
+        *_running(plan, steps, len(lengths)),
+        *_cells(plan, steps),
         *_bidirectional(plan),
+        *_last_steps(plan, steps),
         *_other_layers(plan),
-        *input_cases(plan, steps, sequences, rng),
+        *_softmax(plan),
+        *input_cases(plan, lengths, rng),
         *output_cases(plan, steps, rng),
     ]
-
-
-def scopes(
-    names: Iterable[str], fits: Callable[[str], bool] = lambda name: True
-) -> Iterator[tuple[str, ...]]:
-    """Each layer that fits by itself; all of them together where every one fits."""
-    names = tuple(names)
-    for name in names:
-        if fits(name):
-            yield (name,)
-    if len(names) > 1 and all(map(fits, names)):
-        yield names
-
-
-def _kinds(plan: Plan) -> Iterator[tuple[str, dict[str, Unit]]]:
-    for gates in ("ifgo", "rzn"):
-        of_kind = {n: u for n, u in plan.units.items() if u.cells[0].gates == gates}
-        if of_kind:
-            yield gates, of_kind
-
-
-# --- weights --------------------------------------------------------------------------
-
-
-def _square(units: dict[str, Unit], array: str) -> Callable[[str], bool]:
-    def fits(name: str) -> bool:
-        shape = getattr(units[name].cells[0], array).shape
-        return shape[1] == shape[2] > 1
-
-    return fits
-
-
-def _weights(plan: Plan, rng: np.random.Generator) -> Iterator[Wrong]:
-    units = plan.units
-    square, wide = _square(units, "R"), _square(units, "W")
-    for layers in scopes(units):
-        for name in ("interleaved", "bias-doubled", "bias-omitted"):
-            yield Wrong(name, layers, {})
-        for which in ("input", "recurrent", "both"):
-            # A single column, or row, is in the same order either way.
-            if which == "recurrent" or all(
-                units[n].cells[0].W.shape[2] > 1 for n in layers
-            ):
-                yield Wrong("memory-order", layers, {"which": which})
-    for layers in scopes(units, square):
-        yield Wrong("recurrent-transposed", layers, {})
-    for layers in scopes(units, wide):
-        yield Wrong("input-transposed", layers, {})
-    for gates, of_kind in _kinds(plan):
-        for layers in scopes(of_kind):
-            flags = [{}]
-            if all(map(square, layers)):
-                flags.append({"recurrent_transposed": True})
-            if all(map(wide, layers)):
-                flags += [flag | {"input_transposed": True} for flag in flags]
-            yield from _orders(gates, layers, flags, rng)
-        if gates == "ifgo":
-            for layers, added in itertools.product(scopes(of_kind), (1.0, -1.0)):
-                yield Wrong("forget-bias", layers, {"added": added})
-            peeping = [n for n, u in of_kind.items() if u.cells[0].peephole is not None]
-            for layers in scopes(peeping):
-                yield Wrong("peephole-omitted", layers, {})
-    yield from _exchanged(units)
-
-
-def _orders(
-    gates: str, layers: tuple[str, ...], flags: list[dict], rng: np.random.Generator
-) -> Iterator[Wrong]:
-    orders = ["".join(order) for order in itertools.permutations(gates)][1:]
-    pairs = list(itertools.product(orders, flags))
-    for k in rng.permutation(len(pairs))[:ORDERS]:
-        order, flag = pairs[k]
-        yield Wrong("gate-order", layers, {"order": order, **flag})
-
-
-def _exchanged(units: dict[str, Unit]) -> Iterator[Wrong]:
-    def shapes(unit: Unit) -> list[Any]:
-        arrays = ("W", "R", "q_in", "q_out")
-        return [
-            (c.gates, c.mode, [getattr(getattr(c, a), "shape", None) for a in arrays])
-            for c in unit.cells
-        ]
-
-    for name, source in itertools.permutations(units, 2):
-        if shapes(units[name]) == shapes(units[source]):
-            yield Wrong("weights-of-another-layer", (name,), {"source": source})
-    for layers in scopes(n for n, u in units.items() if len(u.cells) == 2):
-        yield Wrong("directions-swapped", layers, {})
-
-
-def _dense(plan: Plan) -> Iterator[Wrong]:
-    dense = plan.of_kind("FullyConnected")
-
-    def shape(name: str) -> tuple[int, int]:
-        return dense[name].fields["weights"].shape
-
-    for layers in scopes(dense):
-        yield Wrong("dense-bias-omitted", layers, {})
-    for layers in scopes(dense, lambda n: shape(n)[0] == shape(n)[1] > 1):
-        yield Wrong("dense-transposed", layers, {})
-    for layers in scopes(dense, lambda n: min(shape(n)) > 1):
-        yield Wrong("dense-memory-order", layers, {})
-
-
-def _rounding(plan: Plan) -> Iterator[Wrong]:
-    dense = plan.of_kind("FullyConnected")
-    for layers in scopes([n for n, _ in plan.graph if n in dense or n in plan.units]):
-        for to in ("float16", "bfloat16"):
-            yield Wrong("weights-rounded", layers, {"to": to})
 
 
 # --- running --------------------------------------------------------------------------
@@ -198,7 +90,7 @@ def _upstream(plan: Plan, name: str) -> set[str]:
     return found
 
 
-def _cells(plan: Plan) -> Iterator[Wrong]:
+def _cells(plan: Plan, steps: int) -> Iterator[Wrong]:
     units = plan.units
     for function in GATE:
         for layers in scopes(units, lambda n, f=function: units[n].cells[0].gate != f):
@@ -207,7 +99,7 @@ def _cells(plan: Plan) -> Iterator[Wrong]:
         other = lambda n, f=function: units[n].cells[0].squash != f  # noqa: E731
         for layers in scopes(units, other):
             yield Wrong("state-activation", layers, {"function": function})
-    for gates, of_kind in _kinds(plan):
+    for gates, of_kind in kinds(plan):
         if gates == "rzn":
             for layers in scopes(of_kind):
                 yield Wrong("update-inverted", layers, {})
@@ -218,6 +110,11 @@ def _cells(plan: Plan) -> Iterator[Wrong]:
             continue
         for layers in scopes(of_kind):
             yield Wrong("coupled-gates", layers, {})
+            yield Wrong("old-cell-state", layers, {})
+        for layers in scopes(of_kind, lambda n: units[n].cells[0].q_out is None):
+            # The states of before the first step may all be zero.
+            if steps > 1:
+                yield Wrong("state-swapped", layers, {})
         for function in STATE:
             other = lambda n, f=function: units[n].cells[0].squash != f  # noqa: E731
             for layers in scopes(of_kind, other):
@@ -234,6 +131,18 @@ def _bidirectional(plan: Plan) -> Iterator[Wrong]:
         yield Wrong("backward-last", layers, {})
     for layers in scopes(both, lambda n: not both[n].last):
         yield Wrong("backward-not-reversed", layers, {})
+    for name, unit in both.items():
+        yield Wrong("backward-omitted", (name,), {})
+        one, two = (len(cell.b[0]) for cell in unit.cells)
+        if one == two > 1:
+            yield Wrong("halves-interleaved", (name,), {})
+
+
+def _last_steps(plan: Plan, steps: int) -> Iterator[Wrong]:
+    for name, refs in plan.graph:
+        last = name in plan.units and plan.units[name].last
+        if last and steps > 1 and plan.timed[refs[0]]:
+            yield Wrong("max-instead-of-last", (name,), {})
 
 
 def _other_layers(plan: Plan) -> Iterator[Wrong]:
@@ -267,6 +176,16 @@ def _other_layers(plan: Plan) -> Iterator[Wrong]:
             factor = 1 - layer.fields["probability"]
             yield Wrong("dropout-scaled", (name,), {"factor": factor})
     yield from _normalisation_layers(plan)
+
+
+def _softmax(plan: Plan) -> Iterator[Wrong]:
+    values = probe(plan)
+    for name in plan.of_kind("Softmax"):
+        # A single class has probability one, and one again.
+        if values[name].shape[-1] > 1:
+            yield Wrong("softmax-twice", (name,), {})
+        yield Wrong("softmax-log", (name,), {})
+        yield Wrong("activation-replaced", (name,), {"function": "sigmoid"})
 
 
 def _normalisation_layers(plan: Plan) -> Iterator[Wrong]:

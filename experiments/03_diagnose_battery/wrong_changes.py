@@ -1,173 +1,18 @@
 """What each mistake does to the arrays and switches of a plan.
 
 The names and parameters are those under which `jlstm.diagnose` reports mistakes; every
-function of the table PLAN changes a `Plan` in place. Mistakes that are made on `x` and
-`y` are in `wrong_data.py`.
+function of the table PLAN changes a `Plan` in place. What is done to weights is in
+`wrong_weights.py`, mistakes that are made on `x` and `y` are in `wrong_data.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from wrong_layers import Array, Cell, Plain, Plan, State, Unit, as_states
-
-
-class Wrong(NamedTuple):
-    """One mistake; `layers` is empty where `x` or `y` is concerned."""
-
-    name: str
-    layers: tuple[str, ...]
-    parameters: dict[str, Any]
-
-    def __str__(self) -> str:
-        words = [f"{key}={value}" for key, value in self.parameters.items()]
-        return " ".join([self.name, *self.layers, *words])
-
-
-def cells(plan: Plan, wrong: Wrong) -> Iterator[Cell]:
-    for unit in units(plan, wrong):
-        yield from unit.cells
-
-
-def units(plan: Plan, wrong: Wrong) -> Iterator[Unit]:
-    for name in wrong.layers:
-        unit = plan.layers[name]
-        assert isinstance(unit, Unit), f"{name} is not recurrent"
-        yield unit
-
-
-def plains(plan: Plan, wrong: Wrong) -> Iterator[Plain]:
-    for name in wrong.layers:
-        layer = plan.layers[name]
-        assert isinstance(layer, Plain), f"{name} is recurrent"
-        yield layer
-
-
-def transposed(W: Array) -> Array:
-    """Each gate's matrix transposed."""
-    assert W.shape[1] == W.shape[2], f"not square: {W.shape}"
-    return W.swapaxes(1, 2).copy()
-
-
-# --- weights --------------------------------------------------------------------------
-
-
-def _gate_order(plan: Plan, wrong: Wrong) -> None:
-    for cell in cells(plan, wrong):
-        # The file's block k was taken for gate order[k].
-        blocks = [wrong.parameters["order"].index(gate) for gate in cell.gates]
-        cell.W, cell.R, cell.b, cell.br = (
-            a[blocks] for a in (cell.W, cell.R, cell.b, cell.br)
-        )
-        if wrong.parameters.get("recurrent_transposed"):
-            cell.R = transposed(cell.R)
-        if wrong.parameters.get("input_transposed"):
-            cell.W = transposed(cell.W)
-
-
-def _interleaved(plan: Plan, wrong: Wrong) -> None:
-    for cell in cells(plan, wrong):
-        count = len(cell.gates)
-
-        def rows(a: Array, count: int = count) -> Array:
-            flat = a.reshape(-1, *a.shape[2:])
-            return np.stack([flat[gate::count] for gate in range(count)])
-
-        cell.W, cell.R, cell.b, cell.br = map(rows, (cell.W, cell.R, cell.b, cell.br))
-
-
-def _recurrent_transposed(plan: Plan, wrong: Wrong) -> None:
-    for cell in cells(plan, wrong):
-        cell.R = transposed(cell.R)
-
-
-def _input_transposed(plan: Plan, wrong: Wrong) -> None:
-    for cell in cells(plan, wrong):
-        cell.W = transposed(cell.W)
-
-
-def refilled(a: Array) -> Array:
-    """The numbers of a matrix listed by columns and refilled by rows."""
-    return a.T.reshape(-1).reshape(a.shape)
-
-
-def _memory_order(plan: Plan, wrong: Wrong) -> None:
-    def change(a: Array) -> Array:
-        return refilled(a.reshape(-1, a.shape[2])).reshape(a.shape)
-
-    which = wrong.parameters["which"]
-    for cell in cells(plan, wrong):
-        if which in ("input", "both"):
-            cell.W = change(cell.W)
-        if which in ("recurrent", "both"):
-            cell.R = change(cell.R)
-
-
-def _bias(factor: float) -> Callable[[Plan, Wrong], None]:
-    def change(plan: Plan, wrong: Wrong) -> None:
-        for cell in cells(plan, wrong):
-            cell.b, cell.br = factor * cell.b, factor * cell.br
-
-    return change
-
-
-def _forget_bias(plan: Plan, wrong: Wrong) -> None:
-    for cell in cells(plan, wrong):
-        cell.b[cell.gates.index("f")] += wrong.parameters["added"]
-
-
-def _another(plan: Plan, wrong: Wrong) -> None:
-    source = plan.layers[wrong.parameters["source"]]
-    assert isinstance(source, Unit)
-    for unit in units(plan, wrong):
-        for mine, other in zip(unit.cells, source.cells, strict=True):
-            assert mine.W.shape == other.W.shape and mine.R.shape == other.R.shape
-            for field in ("W", "R", "b", "br", "peephole", "q_in", "q_out"):
-                value = getattr(other, field)
-                setattr(mine, field, None if value is None else value.copy())
-
-
-def _directions(plan: Plan, wrong: Wrong) -> None:
-    for unit in units(plan, wrong):
-        unit.cells.reverse()
-
-
-def _peephole(plan: Plan, wrong: Wrong) -> None:
-    for cell in cells(plan, wrong):
-        cell.peephole = None
-
-
-def _dense(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    def apply(plan: Plan, wrong: Wrong) -> None:
-        for layer in plains(plan, wrong):
-            layer.fields |= change(layer.fields)
-
-    return apply
-
-
-def rounded(a: Array, to: str) -> Array:
-    """To the nearest float16 or bfloat16, ties to even, in double precision."""
-    if to == "float16":
-        return a.astype(np.float16).astype(float)
-    bits = a.astype(np.float32).view(np.uint32).astype(np.uint64)
-    bits = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & 0xFFFF0000
-    return bits.astype(np.uint32).view(np.float32).astype(float)
-
-
-def _rounded(plan: Plan, wrong: Wrong) -> None:
-    to = wrong.parameters["to"]
-    for name in wrong.layers:
-        layer = plan.layers[name]
-        for holder in layer.cells if isinstance(layer, Unit) else [layer.fields]:
-            values = vars(holder) if isinstance(holder, Cell) else holder
-            for field, value in values.items():
-                if isinstance(value, np.ndarray):
-                    values[field] = rounded(value, to)
-
-
-# --- running --------------------------------------------------------------------------
+from wrong_plan import Plan, State, Wrong, as_states, cells, plains, units
+from wrong_weights import WEIGHTS
 
 
 def _shared(plan: Plan, wrong: Wrong) -> None:
@@ -241,7 +86,7 @@ def _epsilon(plan: Plan, wrong: Wrong) -> None:
 
 
 def _closed(plan: Plan, wrong: Wrong) -> None:
-    plan.closed = True
+    plan.closed = wrong.parameters.get("after", 1)
 
 
 def _take(take: str) -> Callable[[Plan, Wrong], None]:
@@ -250,6 +95,12 @@ def _take(take: str) -> Callable[[Plan, Wrong], None]:
             unit.take = take
 
     return change
+
+
+def _state_swapped(plan: Plan, wrong: Wrong) -> None:
+    for cell in cells(plan, wrong):
+        assert cell.gates == "ifgo" and cell.q_out is None
+        cell.exchanged = True
 
 
 def _entry(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Any:
@@ -265,22 +116,27 @@ def _std_ddof(p: dict[str, Any], parameters: dict[str, Any]) -> None:
         p["std"] = p["std"] * parameters["factor"]
 
 
-PLAN: dict[str, Callable[[Plan, Wrong], None]] = {
-    "gate-order": _gate_order,
-    "interleaved": _interleaved,
-    "recurrent-transposed": _recurrent_transposed,
-    "input-transposed": _input_transposed,
-    "memory-order": _memory_order,
-    "bias-doubled": _bias(2.0),
-    "bias-omitted": _bias(0.0),
-    "forget-bias": _forget_bias,
-    "weights-of-another-layer": _another,
-    "directions-swapped": _directions,
-    "peephole-omitted": _peephole,
-    "dense-transposed": _dense(lambda p: {"weights": p["weights"].T}),
-    "dense-bias-omitted": _dense(lambda p: {"bias": 0 * p["bias"]}),
-    "dense-memory-order": _dense(lambda p: {"weights": refilled(p["weights"])}),
-    "weights-rounded": _rounded,
+def _partial(p: dict[str, Any], parameters: dict[str, Any]) -> None:
+    form, kind = parameters["form"], p["normalization"]
+    if form in ("symmetric", "zero-one"):
+        if kind.startswith("rescale"):
+            p |= {"normalization": f"rescale-{form}", "target": None}
+    elif kind == "zscore":
+        std = p["std"]
+        p |= {
+            "mean-only": {"normalization": "zerocenter"},
+            "std-only": {"mean": np.zeros_like(std)},
+            "variance": {"std": std**2},
+            "multiplied": {"std": 1 / std},
+        }[form]
+
+
+def _instead(p: dict[str, Any], parameters: dict[str, Any]) -> None:
+    if parameters.get("instead"):
+        p["normalization"] = "none"
+
+
+PLAN: dict[str, Callable[[Plan, Wrong], None]] = WEIGHTS | {
     "shared-state": _shared,
     "state-reset": _state_reset,
     "gate-activation": _set_cells(gate=None),
@@ -289,16 +145,23 @@ PLAN: dict[str, Callable[[Plan, Wrong], None]] = {
     "cell-activation": _set_cells(squash=None),
     "layer-delayed": _set_units(delayed=True),
     "coupled-gates": _set_cells(coupled=True),
+    "old-cell-state": _set_cells(old=True),
+    "state-swapped": _state_swapped,
     "update-inverted": _set_cells(inverted=True),
     "reset-mode": _reset_mode,
     "backward-last": _set_units(backward="last"),
     "backward-not-reversed": _set_units(backward="order"),
     "backward-forwards": _set_units(backward="forwards"),
+    "backward-omitted": _set_units(backward="omitted"),
     "halves-swapped": _set_units(swapped=True),
+    "halves-interleaved": _set_units(interleaved=True),
+    "max-instead-of-last": _set_units(take="max"),
     "activation-inserted": _inserted,
     "activation-omitted": _omitted,
     "activation-replaced": _replaced,
     "softmax-over-time": _set_fields(axis=0),
+    "softmax-twice": _set_fields(twice=True),
+    "softmax-log": _set_fields(log=True),
     "dropout-scaled": _set_fields(factor=None),
     "closed-loop": _closed,
     "normalisation-layer-omitted": _omitted,
@@ -306,6 +169,8 @@ PLAN: dict[str, Callable[[Plan, Wrong], None]] = {
     "epsilon": _epsilon,
     "normalisation-omitted": _entry(lambda p, _: p.update(normalization="none")),
     "normalisation-twice": _entry(lambda p, _: p.update(twice=True)),
+    "normalisation-partial": _entry(_partial),
+    "standardised": _entry(_instead),
     "std-ddof": _entry(_std_ddof),
     "first-instead-of-last": _take("first"),
     "mean-instead-of-last": _take("mean"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from wrong_layers import FUNCTIONS, LAYERS, Array, Plan, State, Unit
+from wrong_layers import FUNCTIONS, LAYERS, Array
+from wrong_plan import Plan, State, Unit
 
 
 class Run(NamedTuple):
@@ -111,7 +112,7 @@ def _loop(plan: Plan, xs: Any, start: Any) -> tuple[dict[str, Track], dict[str, 
             else:
                 value = LAYERS[layer.kind](layer.fields, *given)
             values[name] = FUNCTIONS[plan.after.get(name, "identity")](value)
-        if plan.closed:
+        if plan.closed and t + 1 >= plan.closed:
             for x in fed.values():
                 x[t + 1 : t + 2] = values[plan.outputs[0]]
     return {name: _track(plan, state, name, row) for name, row in rows.items()}, fed
@@ -133,3 +134,13 @@ def _refuse(plan: Plan, name: str, refs: tuple[str, ...]) -> None:
 def _track(plan: Plan, state: Any, name: str, rows: list[Any]) -> Track:
     signals = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     return Track([state[plan.shared.get(name, name)]], [signals])
+
+
+def probe(plan: Plan) -> dict[str, Array]:
+    """What every layer makes of one step of zeros: how wide its output is."""
+    xs = {
+        name: np.zeros((1,) * entry.fields["time"] + tuple(entry.fields["size"]))
+        for name, entry in plan.of_kind("Input").items()
+    }
+    with np.errstate(all="ignore"):
+        return run(plan, xs, plan.initial).values

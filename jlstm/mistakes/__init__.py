@@ -6,9 +6,10 @@ from ..network import State
 from .bench import window_safe
 from .inputs import inputs
 from .outputs import in_time, whole
+from .parameters import parameters, rounded
 from .running import running
 from .trial import LENGTH, Mistake, Trial
-from .weights import rounded, weights
+from .weights import weights
 
 PRECISIONS = ("float16", "bfloat16")
 
@@ -26,6 +27,7 @@ def catalogue(
     found = [
         *running(trial, saved=saved, given=given),
         *weights(trial),
+        *parameters(trial),
         *inputs(trial),
         *whole(trial),
     ]

@@ -106,7 +106,6 @@ def _chunks(
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(trials[0].wired))
     places = int(np.clip(MEMORY // max(size, 1), 1, SETS))
     timed = next(iter(trials[0].runs[0].x.values())).ndim > 1
-    safe = window_safe(trials[0]) and timed
     chunks: list[_Chunk] = []
     small: dict[Any, list[list[_Job]]] = defaultdict(list)
     kinds: dict[int, Any] = {}
@@ -116,6 +115,8 @@ def _chunks(
         del lengths[1]
     for group in groups:
         by_length: dict[Any, list[_Job]] = defaultdict(list)
+        # A mistake may make a network look at all steps at once.
+        safe = timed and window_safe(trials[group[0].trial])
         for job in group:
             length = _length(job.run, upto)
             if safe:

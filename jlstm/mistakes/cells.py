@@ -37,18 +37,22 @@ SWITCHES = (
     "reset_mode",  # 1 + the place in RESET_MODES
     "after",  # function applied to the output
     "instead",  # function in place of the layer
-    "pooled",  # 1: the first output in place of the last, 2: the mean
+    "pooled",  # in place of the last output: 1 the first, 2 the mean, 3 the largest
+    "stale",  # the output is made of the cell state before its update
+    "exchanged",  # h and c of the step before have changed places
     "backward_last",  # the backward half is taken at the last step
     "backward_unturned",  # backward outputs stay in reversed time
     "backward_forwards",  # the backward direction runs forwards
-    "halves_swapped",
-    "closed",  # at an input: from the second step on it is the network's output
+    "halves",  # of the output: 1 swapped, 2 taken in turn, 3 backward ones are zeros
+    "closed",  # at an input: after so many steps it is the network's output
 )
 SWITCH = {name: k for k, name in enumerate(SWITCHES)}
 
 GATE_FUNCTIONS = ("own", "sigmoid", "hard-sigmoid", "hard-sigmoid-keras3", "tanh")
 STATE_FUNCTIONS = ("own", "tanh", "softsign", "relu", "sigmoid", "identity")
 FUNCTIONS = ("own", "identity", "relu", "tanh", "sigmoid", "softsign")
+SCALED, TWICE, LOGGED = (len(FUNCTIONS) + k for k in range(3))
+"""In place of a layer: dropout's factor, softmax twice, the logarithm of softmax."""
 REPLACEABLE = (
     Activation,
     Softmax,
@@ -117,7 +121,9 @@ def step_cell(cell: Cell, code: Array, state: Any, z: Array) -> tuple[Any, dict]
     leaving = partial(_select, code[SWITCH["cell"]], STATE_FUNCTIONS, cell.state)
     if cell.kind == "gru":
         return _gru(cell, code, state, z, gate, candidate)
-    h, c = state
+    exchanged = code[SWITCH["exchanged"]] > 0
+    h, c = (jnp.where(exchanged, b, a) for a, b in zip(state, state[::-1], strict=True))
+    old = c
     z_i, z_f, z_g, z_o = jnp.split(z + _recurrent(cell, cell.r, h), 4)
     if cell.peephole is not None:
         z_i, z_f = z_i + cell.peephole[0] * c, z_f + cell.peephole[1] * c
@@ -127,7 +133,7 @@ def step_cell(cell: Cell, code: Array, state: Any, z: Array) -> tuple[Any, dict]
     if cell.peephole is not None:
         z_o = z_o + cell.peephole[2] * c
     o = gate(z_o)
-    h = o * leaving(c)
+    h = o * leaving(jnp.where(code[SWITCH["stale"]] > 0, old, c))
     return (h, c), dict(i=i, f=f, g=g, o=o, c=c, h=h)
 
 
@@ -176,12 +182,22 @@ def stateless(layer: Any, code: Array, given: list[Array]) -> Array:
     if isinstance(layer, REPLACEABLE):
         chosen = code[SWITCH["instead"]]
         for k, name in enumerate(FUNCTIONS):
-            if name != "own" and (name == "identity" or isinstance(layer, Activation)):
+            if name == "identity" or (name != "own" and _takes(layer, name)):
                 y = jnp.where(chosen == k, _function(name)(given[0]), y)
         if isinstance(layer, Dropout):
             scaled = given[0] * (1 - layer.probability)
-            y = jnp.where(chosen == len(FUNCTIONS), scaled, y)
+            y = jnp.where(chosen == SCALED, scaled, y)
+        elif isinstance(layer, Softmax):
+            y = jnp.where(chosen == TWICE, layer(y), y)
+            y = jnp.where(chosen == LOGGED, jnp.log(y), y)
     return y
+
+
+def _takes(layer: Any, name: str) -> bool:
+    """Whether a layer may be taken for that function."""
+    return isinstance(layer, Activation) or (
+        isinstance(layer, Softmax) and name == "sigmoid"
+    )
 
 
 def after(code: Array, y: Array) -> Array:

@@ -28,6 +28,7 @@ from ..network import Network
 from ..pytree import Array, pytree, static
 from ..recurrent import GRU, LSTM, Bidirectional, Recurrent
 from .cells import SWITCH, Both, Cell, after, project, stateless, step_cell
+from .pooling import choose, pool, pooled_whole, side_by_side
 
 
 @pytree
@@ -122,7 +123,7 @@ def run_all(
             lambda leaf: lax.dynamic_index_in_dim(leaf, k, keepdims=False),
             (wired, data),
         )
-        return jax.vmap(lambda d: _run(mine, d, names))(runs)
+        return jax.vmap(lambda d: run_one(mine, d, names))(runs)
 
     places = len(jax.tree.leaves(wired)[0])
     shapes = jax.eval_shape(one, jnp.int32(0))
@@ -138,7 +139,8 @@ def run_all(
     return lax.fori_loop(0, count, body, results)
 
 
-def _run(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]:
+def run_one(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]:
+    """One run with one set of parameters; what `run_all` says."""
     return (_stepwise if wired.stepwise else _whole)(wired, d, names)
 
 
@@ -161,7 +163,7 @@ def _stepwise(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]
         for name, refs in wired.graph:
             layer, code = wired.layers[name], d.switches[place[name]]
             if not refs:
-                given = [_closed(code, xs[name], y_before, t > d.begin)]
+                given = [_closed(code, xs[name], y_before, t - d.begin)]
             else:
                 late = code[SWITCH["delayed"]] > 0
                 given = [
@@ -184,8 +186,8 @@ def _stepwise(wired: Wired, d: Data, names: tuple[str, ...]) -> dict[str, Array]
                 slots[name] = new
                 y = new[0]
                 if layer.last:
-                    averages[name] = _pool(pooled[name], y, active, t - d.begin)
-                    y = _choose(code, y, averages[name])
+                    averages[name] = pool(pooled[name], y, active, t - d.begin)
+                    y = choose(code, y, averages[name])
                 signals |= {f"{name}.{key}": value for key, value in inner.items()}
             else:
                 y = stateless(layer, code, given)
@@ -220,7 +222,7 @@ def _start(wired: Wired, d: Data) -> Any:
             given = [values[ref] for ref in refs] or [x[name]]
             values[name] = jnp.zeros(jax.eval_shape(layer, *given).shape, dtype)
     averages = {
-        name: (values[name], values[name])
+        name: (values[name],) * 3
         for name, layer in wired.layers.items()
         if isinstance(layer, Cell) and layer.last
     }
@@ -249,8 +251,9 @@ def _peers(wired: Wired, cells: list[str], name: str) -> list[str]:
     ]
 
 
-def _closed(code: Array, x: Array, y: Array, later: Array) -> Array:
-    return _where((code[SWITCH["closed"]] > 0) & later, y, x)
+def _closed(code: Array, x: Array, y: Array, t: Array) -> Array:
+    given = code[SWITCH["closed"]]
+    return _where((given > 0) & (t >= given), y, x)
 
 
 def _restart(code: Array, state: Any, initial: Any, t: Array) -> Any:
@@ -260,20 +263,6 @@ def _restart(code: Array, state: Any, initial: Any, t: Array) -> Any:
         jnp.where((period > 0) & (t % jnp.maximum(period, 1) == 0), first, part)
         for period, part, first in zip(every, state, initial, strict=False)
     )
-
-
-def _pool(before: Any, y: Array, active: Array, t: Array) -> Any:
-    first, mean = before
-    first = jnp.where(t == 0, y, first)
-    count = (jnp.maximum(t, 0) + 1).astype(y.dtype)
-    mean = jnp.where(active, mean + (y - mean) / count, mean)
-    return first, mean
-
-
-def _choose(code: Array, last: Array, averages: Any) -> Array:
-    pooled = code[SWITCH["pooled"]]
-    first, mean = averages
-    return jnp.where(pooled == 1, first, jnp.where(pooled == 2, mean, last))
 
 
 # --- layer by layer -------------------------------------------------------------------
@@ -310,7 +299,7 @@ def _recur(layer: Any, code: Array, state: Any, x: Array, d: Data) -> Any:
         end, inner = _scan(layer, code, state, x, d)
         h = inner["h"]
         if layer.last:
-            h = _choose(code, end[0], _averages(h, inside, d))
+            h = choose(code, end[0], pooled_whole(h, inside, d.begin, d.end))
         return h, end, inner
     turned = jnp.where(inside, d.begin + d.end - 1 - t, t)
     forwards = code[SWITCH["backward_forwards"]] > 0
@@ -319,31 +308,18 @@ def _recur(layer: Any, code: Array, state: Any, x: Array, d: Data) -> Any:
     _, against = _scan(layer.backward, code, state.backward, x[order], d)
     unturned = (code[SWITCH["backward_unturned"]] > 0) | forwards
     ahead, back = along["h"], against["h"][jnp.where(unturned, t, turned)]
-    y = _side_by_side(code, ahead, back)
+    y = side_by_side(code, ahead, back)
     if layer.last:
         early = code[SWITCH["backward_last"]] > 0
         # Where the direction ends: at the first step, unless it ran forwards.
         where = jnp.where(early ^ unturned, d.end - 1, d.begin)
         ahead = lax.dynamic_index_in_dim(ahead, d.end - 1, keepdims=False)
         back = lax.dynamic_index_in_dim(back, where, keepdims=False)
-        last = _side_by_side(code, ahead, back)
-        y = _choose(code, last, _averages(y, inside, d))
+        last = side_by_side(code, ahead, back)
+        y = choose(code, last, pooled_whole(y, inside, d.begin, d.end))
     inner = {f"forward.{key}": value for key, value in along.items()}
     inner |= {f"backward.{key}": value[order] for key, value in against.items()}
     return y, (), inner
-
-
-def _averages(h: Array, inside: Array, d: Data) -> tuple[Array, Array]:
-    """The first of the outputs and their mean."""
-    mean = jnp.sum(jnp.where(inside[:, None], h, 0), 0)
-    first = lax.dynamic_index_in_dim(h, d.begin, keepdims=False)
-    return first, mean / (d.end - d.begin).astype(h.dtype)
-
-
-def _side_by_side(code: Array, ahead: Array, back: Array) -> Array:
-    swapped = code[SWITCH["halves_swapped"]] > 0
-    right = jnp.concatenate([ahead, back], -1)
-    return jnp.where(swapped, jnp.concatenate([back, ahead], -1), right)
 
 
 def _scan(cell: Cell, code: Array, state: Any, x: Array, d: Data) -> Any:

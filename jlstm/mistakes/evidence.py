@@ -122,7 +122,7 @@ def score(error: np.ndarray) -> float:
     return float(np.log10(np.maximum(error, FLOOR)).mean())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Judgement:
     """A candidate and what became of it.
 

@@ -1,4 +1,4 @@
-"""Mistakes in what goes in: scaling, orientation, time, padding."""
+"""Mistakes in what goes in: the order of features, steps and sequences."""
 
 from __future__ import annotations
 
@@ -8,32 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import Input
-from .cells import FUNCTIONS
-from .trial import (
-    LENGTH,
-    RUNNING,
-    TIME,
-    VALUES,
-    Mistake,
-    Run,
-    Trial,
-    with_input,
-    with_switch,
-)
+from .lengths import lengths, one_answer
+from .scales import neutral, scales
+from .trial import TIME, Mistake, Trial, of_input
 
 MOST_SHIFT = 20
-MOST_PADDING = 64
-LIKELY = (*range(1, 13), 15, 16, 20, 24, 32)
 
 
 def inputs(trial: Trial) -> Iterator[Mistake]:
     """All mistakes in the input of a network, simple ones first."""
-    for name, layer in trial.wired.layers.items():
-        if isinstance(layer, Input):
-            several = sum(isinstance(x, Input) for x in trial.wired.layers.values()) > 1
-            yield from _normalisation(name, layer, (name,) if several else ())
-    yield from _own_statistics(trial)
+    yield from scales(trial)
+    yield from _sequences(trial)
     xs = [next(iter(run.x.values())) for run in trial.runs]
     if len(trial.runs[0].x) > 1 or any(x.ndim != 2 for x in xs):
         return
@@ -41,136 +26,63 @@ def inputs(trial: Trial) -> Iterator[Mistake]:
     steps = min(len(x) for x in xs)
     if steps < 2:
         return
-    yield _made("time-reversed", {}, TIME, lambda x: x[::-1], "time")
-    if all(x.shape[0] == x.shape[1] for x in xs):
-        yield _made("transposed", {}, TIME, np.transpose, "time columns")
-    for k in _shifts(steps):
-        for fill in ("zero", "edge", "roll"):
-            yield _made(
-                "time-shift", {"steps": k, "fill": fill}, TIME, shifted(k, fill),
-                "time", common=abs(k) <= 2, paired=abs(k) <= 5,
-            )  # fmt: skip
-    yield from _padded(trial)
-    yield from _dropped(trial, steps)
+    yield from _times(trial, xs, steps)
+    yield from lengths(trial)
 
 
-def _made(
-    name: str,
-    parameters: dict[str, Any],
-    stage: int,
-    change: Callable[[np.ndarray], np.ndarray],
-    aspect: str,
-    *,
-    common: bool = True,
-    paired: bool = True,
-    layer: str | None = None,
-) -> Mistake:
-    return Mistake(
-        name,
-        (layer,) if layer else (),
-        parameters,
-        stage,
-        with_input(change, layer),
-        frozenset(f"x {part}" for part in aspect.split()),
-        common,
-        paired,
-    )
-
-
-# --- scaling --------------------------------------------------------------------------
-
-
-def _normalisation(
-    name: str, layer: Input, layers: tuple[str, ...]
-) -> Iterator[Mistake]:
-    if layer.normalization == "none":
+def _sequences(trial: Trial) -> Iterator[Mistake]:
+    """The sequences in another order, such as that of file names sorted as text."""
+    count = len(trial.runs)
+    if count < 2 or not one_answer(trial):
         return
-    omitted = with_switch([name], instead=FUNCTIONS.index("identity"))
-    yield Mistake(
-        "normalisation-omitted", layers, {}, RUNNING, omitted, frozenset({"x values"})
-    )
+    whole = tuple(range(count))
+    found = {tuple(sorted(whole, key=lambda k: str(k + first))) for first in (0, 1)}
+    found |= {whole[::-1], (*whole[1:], 0), (count - 1, *whole[:-1])}
+    for order in sorted(found - {whole}):
+        yield sequences_reordered(order)
 
-    def again(x: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return normalised(layer, x)
 
-    yield _made(
-        "normalisation-twice", {}, VALUES, again, "values",
-        layer=name if layers else None,
+def sequences_reordered(order: tuple[int, ...]) -> Mistake:
+    """Sequence j was given what belongs to sequence `order[j]`."""
+
+    def change(trial: Trial) -> Trial:
+        return trial._replace(runs=tuple(trial.runs[k] for k in order))
+
+    return Mistake(
+        "sequences-reordered", (), {"order": order}, TIME, change,
+        frozenset({"x sequences", "start"}), common=False, paired=False,
     )  # fmt: skip
 
 
-def normalised(layer: Input, x: np.ndarray) -> np.ndarray:
-    """What the input layer makes of `x`, in NumPy."""
-    return np.asarray(layer(x))  # only arithmetic: NumPy in, NumPy out
-
-
-def _own_statistics(trial: Trial) -> Iterator[Mistake]:
-    """Standardised by the statistics of this very input, for one or all sequences."""
-    if any(x.ndim != 2 for run in trial.runs for x in run.x.values()):
-        return
-
-    def by_sample(x: np.ndarray) -> np.ndarray:
-        return (x - x.mean(0)) / x.std(0, ddof=1)
-
-    def by_population(x: np.ndarray) -> np.ndarray:
-        return (x - x.mean(0)) / x.std(0)
-
-    def minmax(x: np.ndarray) -> np.ndarray:
-        return (x - x.min(0)) / np.ptp(x, axis=0)
-
-    ways = {
-        "own-sample": by_sample,
-        "own-population": by_population,
-        "minmax": minmax,
-        "minmax-symmetric": lambda x: 2 * minmax(x) - 1,
-    }
-    if all(len(x) > 1 for run in trial.runs for x in run.x.values()):
-        for statistics, change in ways.items():
-            yield _made(
-                "standardised", {"statistics": statistics}, VALUES, _quiet(change),
-                "values",
+def _times(trial: Trial, xs: list[np.ndarray], steps: int) -> Iterator[Mistake]:
+    """Steps and memory in another order."""
+    yield of_input("time-reversed", {}, TIME, lambda x: x[::-1], "time")
+    if all(x.shape[0] == x.shape[1] for x in xs):
+        yield of_input("transposed", {}, TIME, np.transpose, "time columns")
+    elif xs[0].shape[1] > 1:
+        for read, (out, back) in {"columns": "CF", "rows": "FC"}.items():
+            yield of_input(
+                "input-memory-order", {"read": read}, TIME, _refilled(out, back),
+                "time columns",
+            )  # fmt: skip
+    for step, k in (("first", 0), ("last", -1)):
+        yield of_input(
+            "input-frozen", {"step": step}, TIME,
+            lambda x, k=k: np.broadcast_to(x[k], x.shape), "time",
+        )  # fmt: skip
+    fills: dict[str, Any] = {"zero": 0.0, "edge": None, "roll": None}
+    if (zero := neutral(trial)) is not None:
+        fills["neutral"] = zero
+    for k in _shifts(steps):
+        for fill, value in fills.items():
+            yield of_input(
+                "time-shift", {"steps": k, "fill": fill}, TIME, shifted(k, fill, value),
+                "time", common=abs(k) <= 2, paired=abs(k) <= 5,
             )  # fmt: skip
 
 
-def _quiet(change: Callable[[np.ndarray], np.ndarray]) -> Any:
-    def apply(x: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return change(x)
-
-    return apply
-
-
-def affine(slope: float, offset: float) -> Mistake:
-    """The network was given `slope x + offset`."""
-    return Mistake(
-        "input-affine",
-        (),
-        {"slope": float(slope), "offset": float(offset)},
-        VALUES,
-        with_input(lambda x: slope * x + offset),
-        frozenset({"x values"}),
-        fitted=2,
-    )
-
-
-def spread_changed(trial: Trial, factor: float, n: int | None) -> Mistake:
-    """The input layer divides by `factor` times its standard deviation."""
-
-    def change(trial: Trial) -> Trial:
-        runs = []
-        for run in trial.runs:
-            x = dict(run.x)
-            for name in x:
-                mean = np.asarray(trial.wired.layers[name].mean)
-                x[name] = mean + (x[name] - mean) / factor
-            runs.append(run._replace(x=x))
-        return trial._replace(runs=tuple(runs))
-
-    parameters = {"factor": float(factor)} | ({"n": n} if n else {})
-    return Mistake(
-        "std-ddof", (), parameters, VALUES, change, frozenset({"x values"}), fitted=1
-    )
+def _refilled(out: Any, back: Any) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: x.ravel(out).reshape(x.shape, order=back)
 
 
 # --- order ----------------------------------------------------------------------------
@@ -180,7 +92,7 @@ def _columns(features: int) -> Iterator[Mistake]:
     if features < 2:
         return
     backwards = tuple(range(features))[::-1]
-    yield _made("features-reversed", {}, TIME, lambda x: x[:, ::-1], "columns")
+    yield of_input("features-reversed", {}, TIME, lambda x: x[:, ::-1], "columns")
     orders: list[tuple[int, ...]] = []
     if features <= 4:
         orders = list(permutations(range(features)))
@@ -198,7 +110,7 @@ def reordered(
     order: tuple[int, ...], *, common: bool = False, paired: bool = False
 ) -> Mistake:
     """Feature j was given what belongs to feature `order[j]`."""
-    return _made(
+    return of_input(
         "features-permuted", {"order": order}, TIME, _taken(order), "columns",
         common=common, paired=paired,
     )  # fmt: skip
@@ -220,102 +132,16 @@ def _shifts(steps: int) -> list[int]:
     return [sign * k for k in range(1, most + 1) for sign in (1, -1)]
 
 
-def shifted(k: int, fill: str) -> Callable[[np.ndarray], np.ndarray]:
+def shifted(k: int, fill: str, value: Any = 0.0) -> Callable[[np.ndarray], np.ndarray]:
     """Delayed by k steps, or early by -k, the gap filled."""
 
     def change(x: np.ndarray) -> np.ndarray:
         moved = np.roll(x, k, axis=0)
         gap = slice(0, k) if k > 0 else slice(k, None)
-        if fill == "zero":
-            moved[gap] = 0
-        elif fill == "edge":
+        if fill == "edge":
             moved[gap] = x[0] if k > 0 else x[-1]
+        elif fill != "roll":
+            moved[gap] = value
         return moved
 
     return change
-
-
-# --- length ---------------------------------------------------------------------------
-
-
-def _padded(trial: Trial) -> Iterator[Mistake]:
-    """Rows of zeros before or after, that a mini-batch may have brought."""
-    ahead = [
-        Mistake(
-            "padding", (), {"side": side, "steps": n, "value": 0.0}, LENGTH,
-            padded(side, [n] * len(trial.runs)), frozenset({"x length", "start"}),
-            common=n in LIKELY, paired=n in LIKELY,
-        )
-        for n in range(1, MOST_PADDING + 1)
-        for side in ("left", "right")
-        if side == "left" or _sees_the_end(trial)
-    ]  # fmt: skip
-    lengths = [run.end for run in trial.runs]
-    if len(set(lengths)) > 1:
-        missing = [max(lengths) - n for n in lengths]
-        for side in ("right", "left"):
-            if side == "left" or _sees_the_end(trial):
-                yield Mistake(
-                    "padding", (), {"side": side, "mates": True, "value": 0.0}, LENGTH,
-                    padded(side, missing), frozenset({"x length", "start"}),
-                )  # fmt: skip
-    yield from ahead
-    # A pad of another value is rarer, so it is tried only where rows of zeros fail.
-    for mistake in ahead:
-        side, n = mistake.parameters["side"], mistake.parameters["steps"]
-        for value in (-1.0, 1.0):
-            yield Mistake(
-                "padding", (), {"side": side, "steps": n, "value": value}, LENGTH,
-                padded(side, [n] * len(trial.runs), value),
-                frozenset({"x length", "start"}), common=False, paired=n in (1, 5, 10),
-            )  # fmt: skip
-
-
-def _sees_the_end(trial: Trial) -> bool:
-    """Whether rows after the end change what was observed."""
-    return not trial.wired.stepwise or not (
-        set(trial.wired.outputs) <= set(trial.wired.timed)
-    )
-
-
-def padded(side: str, counts: list[int], value: float = 0.0) -> Any:
-    """Rows of `value` before or after each sequence."""
-
-    def pad(run: Run, count: int) -> Run:
-        rows = ((count, 0), (0, 0)) if side == "left" else ((0, count), (0, 0))
-        x = {
-            name: np.pad(a[run.begin : run.end], rows, constant_values=value)
-            for name, a in run.x.items()
-        }
-        ahead = count if side == "left" else 0
-        end, at = run.end - run.begin + count, run.at - run.begin + ahead
-        return run._replace(x=x, begin=0, end=end, at=at)
-
-    def change(trial: Trial) -> Trial:
-        # A quick look may take the first sequences only.
-        runs = zip(trial.runs, counts, strict=False)
-        return trial._replace(runs=tuple(pad(run, count) for run, count in runs))
-
-    return change
-
-
-def _dropped(trial: Trial, steps: int) -> Iterator[Mistake]:
-    """The first or the last steps were not run, where one answer is given for all."""
-    if set(trial.wired.outputs) & set(trial.wired.timed):
-        return
-    for k in range(1, min(10, steps - 1) + 1):
-        for end in ("first", "last"):
-
-            def change(trial: Trial, k: int = k, end: str = end) -> Trial:
-                runs = [
-                    run._replace(begin=run.begin + k)
-                    if end == "first"
-                    else run._replace(end=run.end - k)
-                    for run in trial.runs
-                ]
-                return trial._replace(runs=tuple(runs))
-
-            yield Mistake(
-                "steps-dropped", (), {end: k}, LENGTH, change,
-                frozenset({"x length"}), common=k <= 2,
-            )  # fmt: skip

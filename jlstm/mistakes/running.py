@@ -8,12 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import Activation, Dropout, FullyConnected, Softmax
+from ..layers import FullyConnected
 from ..network import State
-from ..recurrent import RESET_MODES
-from .cells import FUNCTIONS, GATE_FUNCTIONS, STATE_FUNCTIONS, Both, Cell
-from .trial import LENGTH, RUNNING, Mistake, Run, Trial, in_double, with_switch
-from .weights import NORMALISING, directions, recurrent
+from .cells import (
+    Both,
+    Cell,
+)
+from .functions import between, functions
+from .trial import (
+    LENGTH,
+    RUNNING,
+    Mistake,
+    Run,
+    Trial,
+    in_double,
+    switched,
+    with_switch,
+)
+from .weights import directions, recurrent
 
 LIKELY_PERIODS = (2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128)
 
@@ -32,16 +44,19 @@ def running(
         yield from _shared(trial, cells)
     for scope in scopes:
         if timed:
-            cell = any(c.kind == "lstm" for n in scope for c in directions(cells[n]))
-            yield from _resets(scope, steps, ("both", "h", "c") if cell else ("both",))
-        yield from _functions(scope, [cells[name] for name in scope])
+            kinds = {c.kind for n in scope for c in directions(cells[n])}
+            parts = ("both", "h", "c") if "lstm" in kinds else ("both",)
+            yield from _resets(scope, steps, parts)
+            if kinds == {"lstm"} and steps > 1:
+                yield switched("state-swapped", scope, "state", exchanged=1)
+        yield from functions(scope, [cells[name] for name in scope])
     for name, layer in cells.items():
         if isinstance(layer, Both):
             yield from _both(name, layer)
         if layer.last and steps > 1:
-            for code, kind in ((1, "first"), (2, "mean")):
-                yield _switched(f"{kind}-instead-of-last", (name,), "last", pooled=code)
-    yield from _between(trial)
+            for code, kind in ((1, "first"), (2, "mean"), (3, "max")):
+                yield switched(f"{kind}-instead-of-last", (name,), "last", pooled=code)
+    yield from between(trial)
     if timed:
         yield from _starts(trial, saved, given)
         yield from _feedback(trial, cells)
@@ -49,23 +64,6 @@ def running(
 
 def _has_time(trial: Trial) -> bool:
     return all(next(iter(run.x.values())).ndim > 1 for run in trial.runs)
-
-
-def _switched(
-    name: str,
-    layers: tuple[str, ...],
-    aspect: str,
-    parameters: dict[str, Any] | None = None,
-    *,
-    common: bool = True,
-    paired: bool = True,
-    **switches: int,
-) -> Mistake:
-    touches = frozenset(f"{aspect}:{layer}" for layer in layers)
-    return Mistake(
-        name, layers, parameters or {}, RUNNING, with_switch(layers, **switches),
-        touches, common, paired,
-    )  # fmt: skip
 
 
 # --- state ----------------------------------------------------------------------------
@@ -96,7 +94,7 @@ def _resets(
         likely = every == 1 or every in LIKELY_PERIODS
         switches = {f"reset_{part}": every for part in "hc" if what in ("both", part)}
         parameters = {"every": every, "what": what}
-        return _switched(
+        return switched(
             "state-reset", scope, "state", parameters, paired=likely,
             common=likely and (every == 1 or what == "both"), **switches,
         )  # fmt: skip
@@ -164,120 +162,20 @@ def after(first: Run, second: Run) -> Run:
     return second._replace(x=x, end=second.end + ahead, at=second.at + ahead)
 
 
-# --- activations ----------------------------------------------------------------------
-
-
-def _functions(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake]:
-    cells = [cell for layer in layers for cell in directions(layer)]
-    gates, states = {c.gate for c in cells}, {c.state for c in cells}
-    lstm = all(cell.kind == "lstm" for cell in cells)
-
-    def made(name: str, function: str, **codes: int) -> Mistake:
-        touches = frozenset(f"{code}:{layer}" for code in codes for layer in scope)
-        change = with_switch(scope, **codes)
-        return Mistake(name, scope, {"function": function}, RUNNING, change, touches)
-
-    for k, function in enumerate(GATE_FUNCTIONS):
-        if k and gates != {function}:
-            yield made("gate-activation", function, gate=k)
-    for k, function in enumerate(STATE_FUNCTIONS):
-        if not k or states == {function}:
-            continue
-        if lstm:
-            yield made("state-activation", function, candidate=k, cell=k)
-            yield made("candidate-activation", function, candidate=k)
-            yield made("cell-activation", function, cell=k)
-        else:
-            yield made("state-activation", function, candidate=k)
-    if lstm:
-        yield _switched("coupled-gates", scope, "gate-f", coupled=1)
-        return
-    if any(cell.kind == "lstm" for cell in cells):
-        return
-    yield _switched("update-inverted", scope, "gate-z", inverted=1)
-    modes = {cell.mode for cell in cells}
-    for k, mode in enumerate(RESET_MODES):
-        biased = any(cell.rb is not None for cell in cells)
-        # Without a recurrent bias the first form and the third are the same.
-        same = {RESET_MODES[0], RESET_MODES[2]} if not biased else {mode}
-        if modes <= same and mode in same:
-            continue
-        if not biased and mode == RESET_MODES[2]:
-            continue
-        yield _switched("reset-mode", scope, "mode", {"mode": mode}, reset_mode=k + 1)
-
-
-def _between(trial: Trial) -> Iterator[Mistake]:
-    """Functions put in, left out or mistaken between the layers."""
-    inserted = ("relu", "tanh", "sigmoid", "softsign")
-    groups: dict[str, list[str]] = {}
-    followed = {
-        ref.split("/")[0]: trial.wired.layers[node.name]
-        for node in trial.wired.graph
-        for ref in node.inputs
-    }
-    for name, layer in trial.wired.layers.items():
-        if isinstance(layer, Cell | Both | FullyConnected):
-            kind = "recurrent" if not isinstance(layer, FullyConnected) else "dense"
-            groups.setdefault(kind, []).append(name)
-            yield from _inserted((name,), inserted, followed.get(name))
-        elif isinstance(layer, Activation):
-            groups.setdefault(layer.name, []).append(name)
-            yield from _replaced((name,), layer.name)
-        elif isinstance(layer, Softmax):
-            yield _switched("activation-omitted", (name,), "instead", instead=1)
-        elif isinstance(layer, NORMALISING):
-            yield _switched("normalisation-layer-omitted", (name,), "norm", instead=1)
-        elif isinstance(layer, Dropout):
-            factor = {"factor": 1 - float(layer.probability)}
-            yield _switched(
-                "dropout-scaled", (name,), "instead", factor, instead=len(FUNCTIONS)
-            )
-    for kind, names in groups.items():
-        if len(names) > 1 and kind != "dense":
-            if kind == "recurrent":
-                same = [followed.get(name) for name in names]
-                relu = all(isinstance(n, Activation) and n.name == "relu" for n in same)
-                yield from _inserted(tuple(names), inserted, same[0] if relu else None)
-            else:
-                yield from _replaced(tuple(names), kind)
-
-
-def _inserted(
-    names: tuple[str, ...], functions: tuple[str, ...], next_layer: Any
-) -> Iterator[Mistake]:
-    for function in functions:
-        if isinstance(next_layer, Activation) and next_layer.name == function == "relu":
-            continue  # relu of relu
-        yield _switched(
-            "activation-inserted", names, "after", {"function": function},
-            after=FUNCTIONS.index(function),
-        )  # fmt: skip
-
-
-def _replaced(names: tuple[str, ...], own: str) -> Iterator[Mistake]:
-    if own != "identity":
-        yield _switched("activation-omitted", names, "instead", instead=1)
-    for k, function in enumerate(FUNCTIONS):
-        if function not in ("own", "identity", own):
-            yield _switched(
-                "activation-replaced", names, "instead", {"function": function},
-                instead=k,
-            )  # fmt: skip
-
-
 # --- directions and feedback ----------------------------------------------------------
 
 
 def _both(name: str, layer: Both) -> Iterator[Mistake]:
     if layer.last:
-        yield _switched("backward-last", (name,), "backward", backward_last=1)
+        yield switched("backward-last", (name,), "backward", backward_last=1)
     else:
-        yield _switched(
+        yield switched(
             "backward-not-reversed", (name,), "backward", backward_unturned=1
         )
-    yield _switched("backward-forwards", (name,), "backward", backward_forwards=1)
-    yield _switched("halves-swapped", (name,), "halves", halves_swapped=1)
+    yield switched("backward-forwards", (name,), "backward", backward_forwards=1)
+    yield switched("halves-swapped", (name,), "halves", halves=1)
+    yield switched("halves-interleaved", (name,), "halves", halves=2)
+    yield switched("backward-omitted", (name,), "halves backward", halves=3)
 
 
 def _feedback(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
@@ -288,15 +186,17 @@ def _feedback(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
     for node in wired.graph:
         # The first layer's past input is the input shifted in time, listed elsewhere.
         if node.name in cells and not _from_inputs(wired, node.name, cells):
-            yield _switched("layer-delayed", (node.name,), "delay", delayed=1)
+            yield switched("layer-delayed", (node.name,), "delay", delayed=1)
     timed = set(wired.outputs) <= set(wired.timed)
     if len(first) == 1 and len(wired.outputs) == 1 and timed:
         (run, *_) = trial.runs
         if next(iter(run.x.values())).shape[1:] == (_width(trial),):
-            yield Mistake(
-                "closed-loop", (), {}, RUNNING, with_switch(first, closed=1),
-                frozenset({"input"}),
-            )  # fmt: skip
+            for given in range(1, _length(run)):
+                yield Mistake(
+                    "closed-loop", (), {"after": given} if given > 1 else {}, RUNNING,
+                    with_switch(first, closed=given), frozenset({"input"}),
+                    common=given == 1, paired=given == 1,
+                )  # fmt: skip
 
 
 def _from_inputs(wired: Any, name: str, cells: dict[str, Any]) -> bool:
@@ -309,6 +209,10 @@ def _from_inputs(wired: Any, name: str, cells: dict[str, Any]) -> bool:
             return False
         waiting += inputs[ref]
     return True
+
+
+def _length(run: Run) -> int:
+    return run.end - run.begin
 
 
 def _width(trial: Trial) -> int:

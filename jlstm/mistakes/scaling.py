@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from . import fitting, outputs
-from .inputs import affine as input_affine
-from .inputs import reordered, spread_changed, swapped
+from .inputs import reordered, sequences_reordered
+from .lengths import one_answer
+from .ordering import order_of_features
+from .scales import affine as input_affine
+from .scales import spread_changed
 from .trial import LENGTH, Mistake
 from .workbench import Mistakes, Scored, Workbench
 
 FIT_ROWS = 24
 FULL_ROWS = 1500
 KEPT = 24
-MOST_REORDERED = 64
 
 
 class Family(NamedTuple):
@@ -41,6 +43,7 @@ class Scaling:
             *self._scaled_inputs([()], self._slopes())[:1],
             *self._scaled_inputs([()], self._spreads())[:1],
             *self._reordered(),
+            *self._sequences(),
         ]
         return found
 
@@ -140,32 +143,33 @@ class Scaling:
         return found
 
     def _reordered(self) -> list[Scored]:
-        """An order of many features, found by one exchange of two after the other."""
-        xs = [a for run in self.bench.base.runs for a in run.x.values()]
-        if len(self.bench.base.runs[0].x) > 1 or any(x.ndim != 2 for x in xs):
+        """An order of many features."""
+        bench = self.bench
+
+        def tick() -> None:
+            bench.tick("order of the features", 0, 1)
+
+        order = order_of_features(bench.base, bench.observed, bench.timed, tick)
+        if order is None:
             return []
-        width = xs[0].shape[1]
-        if not 4 < width <= MOST_REORDERED:
+        return bench.look([(reordered(order),)], FULL_ROWS, "order of the features")
+
+    def _sequences(self) -> list[Scored]:
+        """The order of sequences, of which each has one answer, by their answers."""
+        bench = self.bench
+        if len(bench.base.runs) < 3 or not one_answer(bench.base):
             return []
-        upto = FIT_ROWS if self.bench.timed else None
-        order = tuple(range(width))
-        exchanges = list(itertools.combinations(range(width), 2))
-        best = math.inf
-        for _ in range(2 * width):
-            self.bench.tick("order of the features", 0, 1)
-            tried = [swapped(order, a, b) for a, b in exchanges]
-            cost = (
-                fitting.residuals(
-                    self.bench.trials, [(reordered(one),) for one in tried],
-                    self.bench.observed, upto, free_output=False,
-                )
-                ** 2
-            ).mean(1)  # fmt: skip
-            k = int(np.argmin(cost))
-            if cost[k] >= best:
-                break
-            best, order = float(cost[k]), tried[k]
-        return [Scored(math.log10(math.sqrt(best) + 1e-15), (reordered(order),))]
+        ((_, mine),) = bench.evaluate([()], None, "order of the sequences")
+        rows = [
+            [np.concatenate([v[n].ravel() for n in bench.observed.names]) for v in some]
+            for some in (bench.observed.values, mine)
+        ]
+        theirs, ours = map(np.nan_to_num, map(np.stack, rows))
+        _, order = linear_sum_assignment(cdist(theirs, ours))
+        order = tuple(map(int, order))
+        if order == tuple(range(len(order))):
+            return []
+        return bench.look([(sequences_reordered(order),)], FULL_ROWS, "sequences")
 
     def _affine_starts(self) -> np.ndarray:
         """Slopes and offsets on a grid, and those that statistics of x suggest."""

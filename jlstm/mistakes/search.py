@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from . import outputs
 from .bench import ROWS, Values, evaluate
 from .evidence import (
@@ -29,16 +27,15 @@ from .evidence import (
     score,
 )
 from .scaling import Scaling
-from .trial import PARAMETERS, Mistake, Trial, in_single
+from .screening import agreeing, compatible, may_be, once, parameters_key, ranked, shows
+from .trial import Mistake, Trial, in_single
 from .workbench import Mistakes, Scored, Tick, Workbench
 
 SINGLE_ROWS = 256
 PAIR_ROWS = 4
 PAIR_NUMBERS = 4
 PAIR_SECONDS = 60.0
-FEW = 3
 LASTING = 8
-LASTING_ERROR = 1e-5
 KEPT = 24
 BATCH = 2048
 PART, FITTED_PART = 0.1, 0.02
@@ -110,12 +107,12 @@ class Search:
             self.rejected += [j for j in judged if not self._explains(j, plain)]
             proven = [j for j in good if self._proven(j)]
             if proven:
-                proven = _ranked(proven + self._plainer(_ranked(proven)[0], plain))
+                proven = ranked(proven + self._plainer(ranked(proven)[0], plain))
                 return Outcome(plain, proven, [], [], self.tried)
             weak += [j for j in good if j not in proven and j.level == "single"]
             nearest += judged
         nearest.sort(key=lambda j: j.rms)
-        return Outcome(plain, [], _ranked(weak), nearest[:5], self.tried)
+        return Outcome(plain, [], ranked(weak), nearest[:5], self.tried)
 
     def _scaled(self) -> list[Scored]:
         found = self.scaling.alone()
@@ -123,7 +120,7 @@ class Search:
         return found
 
     def _scaled_pairs(self) -> list[Scored]:
-        shown = [m for m in self.singles if _shows(m, PAIR_ROWS)]
+        shown = [m for m in self.singles if shows(m, PAIR_ROWS)]
         found = self.scaling.beside(shown)
         self.tried[2] += len(found)
         return found
@@ -133,6 +130,7 @@ class Search:
     def _judge(self, scored: list[Scored], plain: Judgement) -> list[Judgement]:
         """The best of them in full; more as long as they keep explaining."""
         judged: list[Judgement] = []
+        scored = once(scored)
         for k in range(0, min(len(scored), 4 * KEPT), KEPT):
             part = scored[k : k + KEPT]
             if k and part[0].score > scored[0].score + 2:
@@ -191,7 +189,7 @@ class Search:
         steps = min(len(v[name]) for v in every for name in observed.outputs)
         whole = upto is None or steps <= upto
         first = plain.first_bad if self.bench.timed else None
-        chosen = [m for m in self.singles if _may_be(m, first)]
+        chosen = [m for m in self.singles if may_be(m, first)]
         candidates: list[Mistakes] = [(), *((m,) for m in chosen)]
         found = self.bench.evaluate(candidates, upto, "single mistakes")
         # The second time, because the first one compiles.
@@ -205,7 +203,7 @@ class Search:
         for mistakes, (trial, values) in zip(candidates, found, strict=True):
             rare = any(not m.paired for m in mistakes)
             for extra in (None, *(() if rare else late if not mistakes else near)):
-                if extra is not None and not _compatible((*mistakes, extra)):
+                if extra is not None and not compatible((*mistakes, extra)):
                     continue
                 full = len(mistakes) + (extra is not None) > 1
                 for final, points in self._variants(
@@ -233,7 +231,7 @@ class Search:
             return
         for mistakes, (_, values) in zip(candidates, found, strict=True):
             agree = [
-                _agreeing(mine[name], theirs[name], observed.scale[name])
+                agreeing(mine[name], theirs[name], observed.scale[name])
                 for mine, theirs in zip(values, observed.values, strict=True)
                 for name in observed.outputs
             ]
@@ -282,7 +280,7 @@ class Search:
         pairs = []
         for mistake, first in self.lasting[:LASTING]:
             for other in self.singles:
-                if mistake.goes_with(other) and _may_be(other, first):
+                if mistake.goes_with(other) and may_be(other, first):
                     pairs.append((mistake, other))
         self.tried[2] += len(pairs)
         return self.bench.look(pairs, SINGLE_ROWS, "what comes later")
@@ -296,12 +294,12 @@ class Search:
             # A few numbers are enough for a quick look.
             each = self.bench.observed.size // max(sequences, 1)
             sequences = min(sequences, max(1, -(-PAIR_NUMBERS // max(each, 1))))
-        eligible = [m for m in self.singles if _shows(m, upto)]
+        eligible = [m for m in self.singles if shows(m, upto)]
         pairs = self._combined(eligible)
         each = self.seconds_each * sequences / len(self.bench.observed.values)
         if each * len(pairs) > PAIR_SECONDS and not timed:
             pairs = self._combined([m for m in eligible if m.common])
-        pairs.sort(key=_parameters_key)
+        pairs.sort(key=parameters_key)
         observed = self.bench.observed.first(sequences, upto)
         base = in_single(self.bench.base)
         base = base._replace(runs=base.runs[:sequences])
@@ -322,41 +320,3 @@ class Search:
 
     def _combined(self, mistakes: list[Mistake]) -> list[Mistakes]:
         return [p for p in itertools.combinations(mistakes, 2) if p[0].goes_with(p[1])]
-
-
-def _agreeing(mine: np.ndarray, theirs: np.ndarray, scale: np.ndarray) -> int:
-    """How many steps agree, from the first on."""
-    with np.errstate(invalid="ignore"):
-        good = np.all(abs(mine - theirs) <= LASTING_ERROR * scale, axis=1)
-    return good.size if good.all() else int(np.argmin(good))
-
-
-def _may_be(mistake: Mistake, first: int | None) -> bool:
-    """Cheap reasons against a mistake, from the step at which differences begin."""
-    if mistake.name != "state-reset" or mistake.parameters["every"] == 1:
-        return True
-    if first is None or first < FEW:  # with noise the first step says nothing
-        return True
-    return mistake.paired or first - 3 <= mistake.parameters["every"] <= first
-
-
-def _shows(mistake: Mistake, rows: int | None) -> bool:
-    """Whether a mistake is looked for in pairs: where it shows in so many steps."""
-    if mistake.name == "state-reset":
-        every = mistake.parameters["every"]
-        return every < rows if rows is not None else every == 1 or mistake.paired
-    return mistake.paired or mistake.common
-
-
-def _compatible(mistakes: Mistakes) -> bool:
-    return all(a.goes_with(b) for a, b in itertools.combinations(mistakes, 2))
-
-
-def _parameters_key(pair: Mistakes) -> tuple[int, ...]:
-    return tuple(sorted(id(m) for m in pair if m.stage == PARAMETERS))
-
-
-def _ranked(judged: list[Judgement]) -> list[Judgement]:
-    """The finest level first, then the nearest."""
-    levels = ("single", "close", "half", "bfloat16")
-    return sorted(judged, key=lambda j: (levels.index(j.level), j.rms))

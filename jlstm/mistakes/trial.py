@@ -197,3 +197,45 @@ def with_input(change: Callable[[np.ndarray], np.ndarray], name: str | None = No
         return trial._replace(runs=tuple(runs))
 
     return apply
+
+
+def of_input(
+    name: str,
+    parameters: Mapping[str, Any],
+    stage: int,
+    change: Callable[[np.ndarray], np.ndarray],
+    aspect: str,
+    *,
+    common: bool = True,
+    paired: bool = True,
+    layer: str | None = None,
+) -> Mistake:
+    """A mistake in what goes in, into one input layer or into all."""
+    return Mistake(
+        name,
+        (layer,) if layer else (),
+        parameters,
+        stage,
+        with_input(change, layer),
+        frozenset(f"x {part}" for part in aspect.split()),
+        common,
+        paired,
+    )
+
+
+def switched(
+    name: str,
+    layers: tuple[str, ...],
+    aspect: str,
+    parameters: dict[str, Any] | None = None,
+    *,
+    common: bool = True,
+    paired: bool = True,
+    **switches: int,
+) -> Mistake:
+    """A mistake in how layers are run, which a switch makes."""
+    touches = frozenset(f"{a}:{layer}" for a in aspect.split() for layer in layers)
+    return Mistake(
+        name, layers, parameters or {}, RUNNING, with_switch(layers, **switches),
+        touches, common, paired,
+    )  # fmt: skip

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import permutations
 from typing import Any
 
-import jax
-import ml_dtypes
 import numpy as np
 
-from ..layers import BatchNormalization, FullyConnected, Input, LayerNormalization
 from .cells import Both, Cell
 from .engine import Wired
-from .trial import PARAMETERS, Mistake, Trial, with_cells, with_layers
+from .trial import PARAMETERS, Mistake, Trial, with_cells
 
-NORMALISING = (BatchNormalization, LayerNormalization)
-EPSILONS = (1e-3, 1e-5, 1e-6)
+ONE_ARRAY = {
+    "input": (("w",), "input"),
+    "recurrent": (("r",), "recurrent"),
+    "bias": (("b", "rb"), "bias"),
+}
+"""Arrays that may be in an order of their own: their fields, what is touched."""
 
 
 def weights(trial: Trial) -> Iterator[Mistake]:
-    """All mistakes in the parameters of a network, simple ones first."""
-    wired = trial.wired
-    cells = recurrent(wired)
+    """All mistakes in the rows of recurrent layers, simple ones first."""
+    cells = recurrent(trial.wired)
     scopes: list[tuple[str, ...]] = [(name,) for name in cells]
     if len(cells) > 1:
         scopes.insert(0, tuple(cells))
     for scope in scopes:
         yield from _of_recurrent(scope, [cells[name] for name in scope])
-    for scope in scopes[-len(cells) :] if cells else []:
-        yield from _elsewhere(scope[0], cells)
-    for name, layer in wired.layers.items():
-        if isinstance(layer, FullyConnected):
-            yield from _of_dense(name, layer)
-        elif isinstance(layer, NORMALISING):
-            yield from _of_normalisation(name, layer)
 
 
 def recurrent(wired: Wired) -> dict[str, Cell | Both]:
@@ -60,6 +54,7 @@ def _of_recurrent(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake
         aspect: str,
         *,
         common: bool = True,
+        paired: bool = True,
         **parameters: Any,
     ) -> Mistake:
         return Mistake(
@@ -70,6 +65,7 @@ def _of_recurrent(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake
             with_cells(scope, change),
             frozenset(f"{part}:{layer}" for part in aspect.split() for layer in scope),
             common,
+            paired,
         )
 
     gates = "".join(cells[0].gates)
@@ -90,6 +86,13 @@ def _of_recurrent(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake
         yield made("memory-order", refill(which), matrix, which=which)
     yield made("bias-doubled", rescale_bias(2.0), "bias")
     yield made("bias-omitted", rescale_bias(0.0), "bias")
+    for gate in gates:
+        yield made("bias-omitted", rescale_bias(0.0, gate), "bias", common=False,
+                   gate=gate)  # fmt: skip
+    if any(cell.rb is not None for cell in cells):
+        for part, fields in (("input", ("b",)), ("recurrent", ("rb",))):
+            change = partial(_each, fields=fields, change=np.zeros_like)
+            yield made("bias-omitted", change, "bias", part=part)
     if gates == "ifgo":
         for added in (1, -1):
             yield made("forget-bias", add_forget(added), "bias", added=added)
@@ -105,6 +108,9 @@ def _of_recurrent(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake
             change = transposed_and(reorder(order), r, w)
             aspect = f"{matrix} bias"
             yield made("gate-order", change, aspect, common=False, order=order, **flags)
+        for of, (fields, part) in ONE_ARRAY.items():
+            yield made("gate-order", reorder(order, fields), part, common=False,
+                       paired=False, order=order, of=of)  # fmt: skip
     if plain and square:
         both = transposed_and(lambda cell: cell, True, True)
         yield made("input-transposed", both, matrix, common=False,
@@ -127,7 +133,9 @@ def _each(cell: Cell, fields: tuple[str, ...], change: Callable[[Any], Any]) -> 
     return dataclasses.replace(cell, **new)
 
 
-def reorder(order: str) -> Callable[[Cell], Cell]:
+def reorder(
+    order: str, fields: tuple[str, ...] = ("w", "r", "b", "rb")
+) -> Callable[[Cell], Cell]:
     """The k-th block of the file is taken for gate `order[k]`."""
 
     def change(cell: Cell) -> Cell:
@@ -137,7 +145,7 @@ def reorder(order: str) -> Callable[[Cell], Cell]:
             parts = blocks(array, len(taken))
             return np.concatenate([parts[k] for k in taken])
 
-        return _each(cell, ("w", "r", "b", "rb"), of)
+        return _each(cell, fields, of)
 
     return change
 
@@ -187,9 +195,14 @@ def refilled(array: np.ndarray) -> np.ndarray:
     return array.ravel(order="F").reshape(array.shape)
 
 
-def rescale_bias(factor: float) -> Callable[[Cell], Cell]:
-    """The bias that many times."""
-    return lambda cell: _each(cell, ("b", "rb"), lambda b: factor * b)
+def rescale_bias(factor: float, gate: str = "") -> Callable[[Cell], Cell]:
+    """The bias that many times, of one gate or of all."""
+
+    def change(cell: Cell) -> Cell:
+        factors = [factor if gate in ("", name) else 1.0 for name in cell.gates]
+        return _each(cell, ("b", "rb"), lambda b: np.repeat(factors, cell.hidden) * b)
+
+    return change
 
 
 def add_forget(added: float) -> Callable[[Cell], Cell]:
@@ -205,117 +218,3 @@ def add_forget(added: float) -> Callable[[Cell], Cell]:
 
 def _without_peephole(cell: Cell) -> Cell:
     return _each(cell, ("peephole",), np.zeros_like)
-
-
-def round_to(array: np.ndarray, kind: str) -> np.ndarray:
-    """Numbers as a shorter format holds them."""
-    with np.errstate(over="ignore"):
-        short = array.astype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
-        return short.astype(float)
-
-
-def rounded(kind: str) -> Mistake:
-    """All parameters of the network in a shorter format."""
-
-    def change(trial: Trial) -> Trial:
-        layers = {
-            name: layer
-            if isinstance(layer, Input)
-            else jax.tree.map(lambda a: round_to(a, kind), layer)
-            for name, layer in trial.wired.layers.items()
-        }
-        return with_layers(trial, layers)
-
-    return Mistake(
-        "weights-rounded", (), {"to": kind}, PARAMETERS, change, frozenset({"rounding"})
-    )
-
-
-def _elsewhere(name: str, cells: dict[str, Any]) -> Iterator[Mistake]:
-    """Parameters of the wrong layer or direction."""
-    layer = cells[name]
-
-    def made(kind: str, change: Any, **parameters: Any) -> Mistake:
-        touches = {f"{part}:{name}" for part in ("input", "recurrent", "bias")}
-        return Mistake(
-            kind, (name,), parameters, PARAMETERS, change, frozenset(touches)
-        )
-
-    if isinstance(layer, Both):
-
-        def swap(trial: Trial) -> Trial:
-            one: Any = trial.wired.layers[name]
-            turned = dataclasses.replace(
-                one, forward=one.backward, backward=one.forward
-            )
-            return with_layers(trial, {name: turned})
-
-        yield made("directions-swapped", swap)
-    for other, source in cells.items():
-        if other != name and _alike(layer, source):
-
-            def borrow(trial: Trial, other: str = other) -> Trial:
-                mine: Any = trial.wired.layers[name]
-                its: Any = trial.wired.layers[other]
-                return with_layers(trial, {name: _parameters_of(mine, its)})
-
-            yield made("weights-of-another-layer", borrow, source=other)
-
-
-def _alike(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and [
-        (c.w.shape, c.r.shape, c.kind, c.peephole is None) for c in directions(a)
-    ] == [(c.w.shape, c.r.shape, c.kind, c.peephole is None) for c in directions(b)]
-
-
-def _parameters_of(mine: Any, its: Any) -> Any:
-    if isinstance(mine, Both):
-        return dataclasses.replace(
-            mine,
-            forward=_parameters_of(mine.forward, its.forward),
-            backward=_parameters_of(mine.backward, its.backward),
-        )
-    fields = ("w", "r", "b", "rb", "peephole", "q_in", "q_out")
-    return dataclasses.replace(mine, **{f: getattr(its, f) for f in fields})
-
-
-def _of_dense(name: str, layer: FullyConnected) -> Iterator[Mistake]:
-    def made(kind: str, aspect: str, **new: Any) -> Mistake:
-        def change(trial: Trial) -> Trial:
-            mine: Any = trial.wired.layers[name]
-            changed = {f: of(getattr(mine, f)) for f, of in new.items()}
-            return with_layers(trial, {name: dataclasses.replace(mine, **changed)})
-
-        touches = frozenset({f"{aspect}:{name}"})
-        return Mistake(kind, (name,), {}, PARAMETERS, change, touches)
-
-    outputs, features = layer.weights.shape
-    if outputs == features:
-        yield made("dense-transposed", "input", weights=np.transpose)
-    if min(outputs, features) > 1:
-        yield made("dense-memory-order", "input", weights=refilled)
-    yield made("dense-bias-omitted", "bias", bias=np.zeros_like)
-
-
-def _of_normalisation(name: str, layer: Any) -> Iterator[Mistake]:
-    """Settings that belong to the structure, so each is compiled by itself."""
-
-    def made(kind: str, parameters: dict[str, Any], **new: Any) -> Mistake:
-        def change(trial: Trial) -> Trial:
-            mine: Any = trial.wired.layers[name]
-            trial = with_layers(trial, {name: dataclasses.replace(mine, **new)})
-            if "over" in new:  # no longer step by step
-                wired = dataclasses.replace(trial.wired, stepwise=False)
-                trial = trial._replace(wired=wired)
-            return trial
-
-        touches = frozenset({f"norm:{name}"})
-        return Mistake(
-            kind, (name,), parameters, PARAMETERS, change, touches, False, False
-        )
-
-    for value in EPSILONS:
-        if value != layer.epsilon:
-            yield made("epsilon", {"value": value}, epsilon=value)
-    if isinstance(layer, LayerNormalization) and layer.over == "channels":
-        yield made("normalisation-over-time", {}, over="time-channels")

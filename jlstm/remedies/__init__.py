@@ -10,19 +10,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from .biases import BIASES
+from .bidirectional import BIDIRECTIONAL
 from .equations import EQUATIONS
 from .inputs import INPUTS
+from .lengths import LENGTHS
 from .outputs import OUTPUTS
 from .remedy import Lines, Remedy
 from .rows import ROWS
 from .running import RUNNING
+from .scaling import SCALING
+from .softmax import SOFTMAX
 from .weights import WEIGHTS
-from .wording import fill, variant, without_cell_state
+from .wording import fill, variant
+from .words import without_cell_state
 
 __all__ = ["REMEDIES", "Lines", "Remedy", "explain", "names"]
 
 REMEDIES: dict[str, Remedy] = {
-    **ROWS, **WEIGHTS, **BIASES, **RUNNING, **EQUATIONS, **INPUTS, **OUTPUTS
+    **ROWS, **WEIGHTS, **BIASES, **RUNNING, **BIDIRECTIONAL, **EQUATIONS,
+    **SCALING, **INPUTS, **LENGTHS, **SOFTMAX, **OUTPUTS,
 }  # fmt: skip
 
 
@@ -54,7 +60,7 @@ def explain(
     """
     if set(parameters.get("order", "")) == set("rzn"):
         cell = "gru"
-    key = f"{name}:{variant(name, parameters, cell)}"
+    key = f"{name}:{variant(name, {**parameters, 'right': right}, cell)}"
     template = REMEDIES[key if key in REMEDIES else name]
     words = fill(name, layers, parameters, cell, right)
     return Remedy(

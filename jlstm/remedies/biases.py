@@ -13,6 +13,17 @@ _BIAS_DOUBLED_MET = "https://forums.developer.nvidia.com/t/110569"
 _BIAS_OMITTED = "the bias of {layers} is left out"
 _BIAS_OMITTED_DO = "Add the bias b to W x + R h; where two biases are saved, add both."
 _BIAS_OMITTED_MET = GITHUB + "google/flax/issues/3746"
+_GATE_OMITTED = (
+    "in {layers} {missing} left out, while the other gates have theirs (gate bias)"
+)
+_GATE_OMITTED_DO = (
+    "Give every gate its own rows of the bias; where two biases are saved, add both."
+)
+_TWO_BIASES_DO = (
+    "Add both biases of a layer whose ResetGateMode is "
+    '"recurrent-bias-after-multiplication": one to W x, the other to R h.'
+)
+_TWO_BIASES_MET = GITHUB + "google/flax/issues/5594"
 _FORGET_MET = GITHUB + "tensorflow/tensorflow/issues/29622"
 
 BIASES = {
@@ -43,6 +54,59 @@ BIASES = {
         lines("a, v = W @ x, R @ h", "a, v = W @ x + b, R @ h"),
         lines("a = W*x;  v = R*h;", "a = W*x + b;  v = R*h;"),
         _BIAS_OMITTED_MET,
+    ),
+    "bias-omitted:gate": Remedy(
+        _GATE_OMITTED,
+        _GATE_OMITTED_DO,
+        lines(
+            "{gate} = {squash:W[{rows}] @ x + R[{rows}] @ h}",
+            "{gate} = {squash:W[{rows}] @ x + R[{rows}] @ h + b[{rows}]}",
+        ),
+        lines(
+            "{gate} = {squash:W({rows},:)*x + R({rows},:)*h};",
+            "{gate} = {squash:W({rows},:)*x + R({rows},:)*h + b({rows})};",
+        ),
+        _BIAS_OMITTED_MET,
+    ),
+    "bias-omitted:gate-gru": Remedy(
+        _GATE_OMITTED,
+        _GATE_OMITTED_DO,
+        lines(
+            "{gate} = sigmoid(W_{gate} @ x + R_{gate} @ h)",
+            "{gate} = sigmoid(W_{gate} @ x + b_{gate} + R_{gate} @ h{plus_bR})",
+        ),
+        lines(
+            "{gate} = sigmoid(W_{gate}*x + R_{gate}*h);",
+            "{gate} = sigmoid(W_{gate}*x + b_{gate} + R_{gate}*h{plus_bR});",
+        ),
+        _BIAS_OMITTED_MET,
+    ),
+    "bias-omitted:candidate": Remedy(
+        _GATE_OMITTED,
+        _GATE_OMITTED_DO,
+        lines(
+            "n = np.tanh(W_n @ x + {reset})",
+            "n = np.tanh(W_n @ x + b_n + {reset_bR})",
+        ),
+        lines(
+            "n = tanh(W_n*x + {reset});",
+            "n = tanh(W_n*x + b_n + {reset_bR});",
+        ),
+        _TWO_BIASES_MET,
+    ),
+    "bias-omitted:recurrent": Remedy(
+        "in {layers} the recurrent bias is left out, the one that belongs to R h",
+        _TWO_BIASES_DO,
+        lines("a, v = W @ x + b, R @ h", "a, v = W @ x + b, R @ h + bR"),
+        lines("a = W*x + b;  v = R*h;", "a = W*x + b;  v = R*h + bR;"),
+        _TWO_BIASES_MET,
+    ),
+    "bias-omitted:input": Remedy(
+        "in {layers} the input bias is left out, the one that belongs to W x",
+        _TWO_BIASES_DO,
+        lines("a, v = W @ x, R @ h + bR", "a, v = W @ x + b, R @ h + bR"),
+        lines("a = W*x;  v = R*h + bR;", "a = W*x + b;  v = R*h + bR;"),
+        _TWO_BIASES_MET,
     ),
     "forget-bias": Remedy(
         "in {layers} a further {amount} is added to the bias of the forget gate",

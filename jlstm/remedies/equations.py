@@ -143,6 +143,31 @@ EQUATIONS = {
         lines("h = o.*{wrong:c};", "h = o.*{right:c};"),
         _LSTM,
     ),
+    "old-cell-state": Remedy(
+        "the output h of {layers} is computed from the cell state c before its update",
+        "Compute the new cell state first, and the output from it.",
+        lines(
+            """
+            h = o * np.tanh(c)
+            c = f * c + i * g
+            """,
+            """
+            c = f * c + i * g
+            h = o * np.tanh(c)
+            """,
+        ),
+        lines(
+            """
+            h = o.*tanh(c);
+            c = f.*c + i.*g;
+            """,
+            """
+            c = f.*c + i.*g;
+            h = o.*tanh(c);
+            """,
+        ),
+        _LSTM,
+    ),
     "coupled-gates": Remedy(
         "the forget gate of {layers} is one minus the input gate (coupled gates)",
         "Compute the forget gate from its own rows of W, R and b.",
@@ -182,30 +207,12 @@ EQUATIONS = {
         lines("a1 = h1;", "a1 = {right:h1};"),
         GITHUB + "keras-team/keras/issues/13399",
     ),
-    "activation-omitted:softmax": Remedy(
-        "softmax ({layers}) is left out, so that the outputs are no probabilities",
-        "Apply softmax over the classes to the last scores.",
-        lines("prediction = scores", "prediction = softmax(scores)"),
-        lines("prediction = scores;", "prediction = softmax(scores);"),
-        DOC + "nnet.cnn.layer.softmaxlayer.html",
-    ),
     "activation-replaced": Remedy(
         "{wrong} is computed instead of {right} in {layers}",
         "Use the function that the layer in the file has.",
         lines("a1 = {wrong:h1}", "a1 = {right:h1}"),
         lines("a1 = {wrong:h1};", "a1 = {right:h1};"),
         _STATE_MET,
-    ),
-    "softmax-over-time": Remedy(
-        "{layers} makes the steps of each class sum to one, not the classes of each "
-        "step (softmax over time)",
-        "Divide by the sum over the classes, step by step.",
-        lines(
-            "prediction = e / e.sum(axis=0, keepdims=True)",
-            "prediction = e / e.sum(axis=1, keepdims=True)",
-        ),
-        lines("prediction = E./sum(E, 2);", "prediction = E./sum(E, 1);"),
-        DOC + "nnet.cnn.layer.softmaxlayer.html",
     ),
     "dropout-scaled": Remedy(
         "{layers} multiplies its input by {factor} (dropout in a prediction)",

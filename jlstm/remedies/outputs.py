@@ -80,4 +80,12 @@ OUTPUTS = {
         Lines("a = mean(h, 2);", "a = h(:,end);"),
         _LAST,
     ),
+    "max-instead-of-last": Remedy(
+        "the largest output of each unit of {layers} over all steps is passed on, not "
+        "the last step",
+        'OutputMode "last" passes the last step on; a maximum is a pooling layer.',
+        Lines("a = h.max(axis=0)", "a = h[-1]"),
+        Lines("a = max(h, [], 2);", "a = h(:,end);"),
+        _LAST,
+    ),
 }

@@ -26,38 +26,38 @@ _GRU_ROWS_MATLAB = (
     "z = sigmoid(W(H+1:2*H,:)*x + b(H+1:2*H) + R(H+1:2*H,:)*h);\n"
     "n = tanh(W(2*H+1:3*H,:)*x + b(2*H+1:3*H) + r.*(R(2*H+1:3*H,:)*h));"
 )
-# The same with the rows that the reader took, each matrix transposed or not.
+# The same with the rows that the reader took, array by array, transposed or not.
 _LSTM_READ = lines(
     """
-    i = sigmoid(W[{i}]{Wt} @ x + R[{i}]{Rt} @ h + b[{i}])
-    f = sigmoid(W[{f}]{Wt} @ x + R[{f}]{Rt} @ h + b[{f}])
-    g = np.tanh(W[{g}]{Wt} @ x + R[{g}]{Rt} @ h + b[{g}])
-    o = sigmoid(W[{o}]{Wt} @ x + R[{o}]{Rt} @ h + b[{o}])
+    i = sigmoid(W[{iW}]{Wt} @ x + R[{iR}]{Rt} @ h + b[{ib}])
+    f = sigmoid(W[{fW}]{Wt} @ x + R[{fR}]{Rt} @ h + b[{fb}])
+    g = np.tanh(W[{gW}]{Wt} @ x + R[{gR}]{Rt} @ h + b[{gb}])
+    o = sigmoid(W[{oW}]{Wt} @ x + R[{oR}]{Rt} @ h + b[{ob}])
     """,
     _LSTM_ROWS,
 )
 _LSTM_READ_MATLAB = lines(
     """
-    i = sigmoid(W({i},:){Wt}*x + R({i},:){Rt}*h + b({i}));
-    f = sigmoid(W({f},:){Wt}*x + R({f},:){Rt}*h + b({f}));
-    g = tanh(W({g},:){Wt}*x + R({g},:){Rt}*h + b({g}));
-    o = sigmoid(W({o},:){Wt}*x + R({o},:){Rt}*h + b({o}));
+    i = sigmoid(W({iW},:){Wt}*x + R({iR},:){Rt}*h + b({ib}));
+    f = sigmoid(W({fW},:){Wt}*x + R({fR},:){Rt}*h + b({fb}));
+    g = tanh(W({gW},:){Wt}*x + R({gR},:){Rt}*h + b({gb}));
+    o = sigmoid(W({oW},:){Wt}*x + R({oR},:){Rt}*h + b({ob}));
     """,
     _LSTM_ROWS_MATLAB,
 )
 _GRU_READ = lines(
     """
-    r = sigmoid(W[{r}]{Wt} @ x + b[{r}] + R[{r}]{Rt} @ h)
-    z = sigmoid(W[{z}]{Wt} @ x + b[{z}] + R[{z}]{Rt} @ h)
-    n = np.tanh(W[{n}]{Wt} @ x + b[{n}] + r * (R[{n}]{Rt} @ h))
+    r = sigmoid(W[{rW}]{Wt} @ x + b[{rb}] + R[{rR}]{Rt} @ h)
+    z = sigmoid(W[{zW}]{Wt} @ x + b[{zb}] + R[{zR}]{Rt} @ h)
+    n = np.tanh(W[{nW}]{Wt} @ x + b[{nb}] + r * (R[{nR}]{Rt} @ h))
     """,
     _GRU_ROWS,
 )
 _GRU_READ_MATLAB = lines(
     """
-    r = sigmoid(W({r},:){Wt}*x + b({r}) + R({r},:){Rt}*h);
-    z = sigmoid(W({z},:){Wt}*x + b({z}) + R({z},:){Rt}*h);
-    n = tanh(W({n},:){Wt}*x + b({n}) + r.*(R({n},:){Rt}*h));
+    r = sigmoid(W({rW},:){Wt}*x + b({rb}) + R({rR},:){Rt}*h);
+    z = sigmoid(W({zW},:){Wt}*x + b({zb}) + R({zR},:){Rt}*h);
+    n = tanh(W({nW},:){Wt}*x + b({nb}) + r.*(R({nR},:){Rt}*h));
     """,
     _GRU_ROWS_MATLAB,
 )
@@ -66,6 +66,11 @@ _ORDER = (
     "the blocks of rows in {layers} are read in another order than they lie: "
     "as {order}, while the file has {lying} (gate order)"
 )
+_ONE_ORDER = (
+    "in {layers} the blocks of rows of {array} alone are read in another order than "
+    "they lie: as {order}, while the file has {lying} (gate order)"
+)
+_ONE_ORDER_DO = "Take the row blocks of W, R and b in one order: {lying} in MATLAB."
 _LSTM_ORDER = (
     "Take the row blocks of MATLAB in the order i, f, g, o: input, forget, "
     "candidate, output."
@@ -163,6 +168,20 @@ ROWS = {
     "gate-order:gru-transposed": Remedy(
         _ORDER + ", and {matrices} transposed",
         _GRU_ORDER,
+        _GRU_READ,
+        _GRU_READ_MATLAB,
+        GITHUB + "keras-team/keras/issues/15915",
+    ),
+    "gate-order:of": Remedy(
+        _ONE_ORDER,
+        _ONE_ORDER_DO,
+        _LSTM_READ,
+        _LSTM_READ_MATLAB,
+        GITHUB + "keras-team/keras/issues/3088",
+    ),
+    "gate-order:gru-of": Remedy(
+        _ONE_ORDER,
+        _ONE_ORDER_DO,
         _GRU_READ,
         _GRU_READ_MATLAB,
         GITHUB + "keras-team/keras/issues/15915",

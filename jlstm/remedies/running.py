@@ -15,6 +15,14 @@ _START_DO = (
     "resetState(net) in MATLAB, states= in jlstm."
 )
 _START_MET = DOC + "seriesnetwork.resetstate.html"
+_LOOP_DO = (
+    "Give the network the recorded input at every step, or compare with a forecast "
+    "that is fed back in the same way."
+)
+_LOOP_MET = (
+    "https://www.mathworks.com/help/deeplearning/ug/"
+    "time-series-forecasting-using-deep-learning.html"
+)
 _ZERO = "h1, c1 = np.zeros(H), np.zeros(H)"
 _ZERO_MATLAB = "h1 = zeros(H,1);  c1 = zeros(H,1);"
 
@@ -218,11 +226,25 @@ RUNNING = {
         ),
         DOC + "nnet.cnn.layer.lstmlayer.html",
     ),
+    "state-swapped": Remedy(
+        "h and c of {layers} change places at every step: what was the output enters "
+        "as the cell state, and the other way round",
+        "Hand the two states on in the order in which they come back: h first and then "
+        "c in MATLAB and torch, while some cells of TensorFlow give c first.",
+        lines(
+            "h1, c1 = lstm(x, c1, h1, W1, R1, b1)",
+            "h1, c1 = lstm(x, h1, c1, W1, R1, b1)",
+        ),
+        lines(
+            "[h1, c1] = lstm(x, c1, h1, W1, R1, b1);",
+            "[h1, c1] = lstm(x, h1, c1, W1, R1, b1);",
+        ),
+        GITHUB + "microsoft/nni/issues/2839",
+    ),
     "closed-loop": Remedy(
         "from the second step on the input is the previous output, not the recorded "
         "one (closed loop)",
-        "Give the network the recorded input at every step, or compare with a forecast "
-        "that is fed back in the same way.",
+        _LOOP_DO,
         lines("x = X[t] if t == 0 else y[t-1]", "x = X[t]"),
         lines(
             """
@@ -230,65 +252,20 @@ RUNNING = {
             """,
             "x = X(:,t);",
         ),
-        "https://www.mathworks.com/help/deeplearning/ug/"
-        "time-series-forecasting-using-deep-learning.html",
+        _LOOP_MET,
     ),
-    "backward-last": Remedy(
-        "the backward half of {layers} is taken at the last step, where it has seen "
-        "one step only",
-        "Take the forward half at the last step and the backward half at the first.",
+    "closed-loop:after": Remedy(
+        "the first {after} steps of the recording are given, and from step {after} on, "
+        "counted from 0, the network is fed its own output of the step before (closed "
+        "loop)",
+        _LOOP_DO,
+        lines("x = X[t] if t < {after} else y[t-1]", "x = X[t]"),
         lines(
-            "a = np.concatenate([fw[-1], bw[-1]])",
-            "a = np.concatenate([fw[-1], bw[0]])",
-        ),
-        lines("a = [fw(:,end); bw(:,end)];", "a = [fw(:,end); bw(:,1)];"),
-        "https://discuss.pytorch.org/t/49825",
-    ),
-    "backward-not-reversed": Remedy(
-        "the backward outputs of {layers} stay in the order in which they are "
-        "computed, last step first",
-        "Turn the backward outputs round again before they are put beside the forward "
-        "ones.",
-        lines(
-            "bw = run(X[::-1], W_bw, R_bw, b_bw)",
             """
-            bw = run(X[::-1], W_bw, R_bw, b_bw)
-            bw = bw[::-1]
+            if t <= {after}, x = X(:,t); else, x = Y(:,t-1); end
             """,
+            "x = X(:,t);",
         ),
-        lines(
-            "bw = run(fliplr(X), W_bw, R_bw, b_bw);",
-            """
-            bw = run(fliplr(X), W_bw, R_bw, b_bw);
-            bw = fliplr(bw);
-            """,
-        ),
-        "https://discuss.pytorch.org/t/119521",
-    ),
-    "backward-forwards": Remedy(
-        "the backward direction of {layers} runs forwards in time like the other",
-        "Run it over the reversed sequence and turn its outputs round again.",
-        lines(
-            "bw = run(X, W_bw, R_bw, b_bw)",
-            """
-            bw = run(X[::-1], W_bw, R_bw, b_bw)
-            bw = bw[::-1]
-            """,
-        ),
-        lines(
-            "bw = run(X, W_bw, R_bw, b_bw);",
-            """
-            bw = run(fliplr(X), W_bw, R_bw, b_bw);
-            bw = fliplr(bw);
-            """,
-        ),
-        DOC + "nnet.cnn.layer.bilstmlayer.html",
-    ),
-    "halves-swapped": Remedy(
-        "the two halves of the output of {layers} have changed places, backward first",
-        "Put the forward outputs first and the backward ones after them.",
-        lines("a = np.hstack([bw, fw])", "a = np.hstack([fw, bw])"),
-        lines("A = [bw; fw];", "A = [fw; bw];"),
-        GITHUB + "apple/coremltools/issues/824",
+        _LOOP_MET,
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .remedy import DOC, GITHUB, Remedy, lines
+from .remedy import GITHUB, Remedy, lines
 
 _MEMORY = (
     "the numbers of {arrays} in {layers}, written column by column, are filled in row "
@@ -78,37 +78,6 @@ WEIGHTS = {
             "[h2, c2] = lstm(a1, h2, c2, W2, R2, b2);",
         ),
         GITHUB + "jatinchowdhury18/RTNeural/issues/148",
-    ),
-    "directions-swapped": Remedy(
-        "in {layers} the forward direction has the weights of the backward one and the "
-        "other way round",
-        "The first half of the rows of a bilstmLayer belongs to the forward direction, "
-        "the second half to the backward one.",
-        lines(
-            """
-            W_bw, W_fw = np.split(W, 2)
-            R_bw, R_fw = np.split(R, 2)
-            b_bw, b_fw = np.split(b, 2)
-            """,
-            """
-            W_fw, W_bw = np.split(W, 2)
-            R_fw, R_bw = np.split(R, 2)
-            b_fw, b_bw = np.split(b, 2)
-            """,
-        ),
-        lines(
-            """
-            W_bw = W(1:4*H,:);  W_fw = W(4*H+1:8*H,:);
-            R_bw = R(1:4*H,:);  R_fw = R(4*H+1:8*H,:);
-            b_bw = b(1:4*H);    b_fw = b(4*H+1:8*H);
-            """,
-            """
-            W_fw = W(1:4*H,:);  W_bw = W(4*H+1:8*H,:);
-            R_fw = R(1:4*H,:);  R_bw = R(4*H+1:8*H,:);
-            b_fw = b(1:4*H);    b_bw = b(4*H+1:8*H);
-            """,
-        ),
-        DOC + "nnet.cnn.layer.bilstmlayer.html",
     ),
     "weights-rounded": Remedy(
         "the weights in {layers} are kept with fewer digits than the file has ({to})",

@@ -1,0 +1,154 @@
+"""Mistakes in the parameters of whole layers: another layer's, misread, rounded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+
+from ..layers import BatchNormalization, FullyConnected, Input, LayerNormalization
+from .cells import Both
+from .trial import PARAMETERS, Mistake, Trial, with_layers
+from .weights import directions, recurrent, refilled
+
+NORMALISING = (BatchNormalization, LayerNormalization)
+EPSILONS = (1e-3, 1e-5, 1e-6)
+
+
+def parameters(trial: Trial) -> Iterator[Mistake]:
+    """All mistakes in the parameters of whole layers."""
+    cells = recurrent(trial.wired)
+    for name in cells:
+        yield from _elsewhere(name, cells)
+    for name, layer in trial.wired.layers.items():
+        if isinstance(layer, FullyConnected):
+            yield from _of_dense(name, layer)
+        elif isinstance(layer, NORMALISING):
+            yield from _of_normalisation(name, layer)
+
+
+def round_to(array: np.ndarray, kind: str) -> np.ndarray:
+    """Numbers as a shorter format holds them."""
+    with np.errstate(over="ignore"):
+        short = array.astype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+        return short.astype(float)
+
+
+def rounded(kind: str) -> Mistake:
+    """All parameters of the network in a shorter format."""
+
+    def change(trial: Trial) -> Trial:
+        layers = {
+            name: layer
+            if isinstance(layer, Input)
+            else jax.tree.map(lambda a: round_to(a, kind), layer)
+            for name, layer in trial.wired.layers.items()
+        }
+        return with_layers(trial, layers)
+
+    return Mistake(
+        "weights-rounded", (), {"to": kind}, PARAMETERS, change, frozenset({"rounding"})
+    )
+
+
+def _elsewhere(name: str, cells: dict[str, Any]) -> Iterator[Mistake]:
+    """Parameters of the wrong layer or direction."""
+    layer = cells[name]
+
+    def made(kind: str, change: Any, **parameters: Any) -> Mistake:
+        touches = {f"{part}:{name}" for part in ("input", "recurrent", "bias")}
+        return Mistake(
+            kind, (name,), parameters, PARAMETERS, change, frozenset(touches)
+        )
+
+    if isinstance(layer, Both):
+
+        def swap(trial: Trial) -> Trial:
+            one: Any = trial.wired.layers[name]
+            turned = dataclasses.replace(
+                one, forward=one.backward, backward=one.forward
+            )
+            return with_layers(trial, {name: turned})
+
+        yield made("directions-swapped", swap)
+        for direction in ("forward", "backward"):
+
+            def twice(trial: Trial, direction: str = direction) -> Trial:
+                one: Any = trial.wired.layers[name]
+                cell = getattr(one, direction)
+                both = dataclasses.replace(one, forward=cell, backward=cell)
+                return with_layers(trial, {name: both})
+
+            yield made("one-direction-twice", twice, direction=direction)
+    for other, source in cells.items():
+        if other != name and _alike(layer, source):
+
+            def borrow(trial: Trial, other: str = other) -> Trial:
+                mine: Any = trial.wired.layers[name]
+                its: Any = trial.wired.layers[other]
+                return with_layers(trial, {name: _parameters_of(mine, its)})
+
+            yield made("weights-of-another-layer", borrow, source=other)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and [
+        (c.w.shape, c.r.shape, c.kind, c.peephole is None) for c in directions(a)
+    ] == [(c.w.shape, c.r.shape, c.kind, c.peephole is None) for c in directions(b)]
+
+
+def _parameters_of(mine: Any, its: Any) -> Any:
+    if isinstance(mine, Both):
+        return dataclasses.replace(
+            mine,
+            forward=_parameters_of(mine.forward, its.forward),
+            backward=_parameters_of(mine.backward, its.backward),
+        )
+    fields = ("w", "r", "b", "rb", "peephole", "q_in", "q_out")
+    return dataclasses.replace(mine, **{f: getattr(its, f) for f in fields})
+
+
+def _of_dense(name: str, layer: FullyConnected) -> Iterator[Mistake]:
+    def made(kind: str, aspect: str, **new: Any) -> Mistake:
+        def change(trial: Trial) -> Trial:
+            mine: Any = trial.wired.layers[name]
+            changed = {f: of(getattr(mine, f)) for f, of in new.items()}
+            return with_layers(trial, {name: dataclasses.replace(mine, **changed)})
+
+        touches = frozenset({f"{aspect}:{name}"})
+        return Mistake(kind, (name,), {}, PARAMETERS, change, touches)
+
+    outputs, features = layer.weights.shape
+    if outputs == features:
+        yield made("dense-transposed", "input", weights=np.transpose)
+    if min(outputs, features) > 1:
+        yield made("dense-memory-order", "input", weights=refilled)
+    yield made("dense-bias-omitted", "bias", bias=np.zeros_like)
+
+
+def _of_normalisation(name: str, layer: Any) -> Iterator[Mistake]:
+    """Settings that belong to the structure, so each is compiled by itself."""
+
+    def made(kind: str, parameters: dict[str, Any], **new: Any) -> Mistake:
+        def change(trial: Trial) -> Trial:
+            mine: Any = trial.wired.layers[name]
+            trial = with_layers(trial, {name: dataclasses.replace(mine, **new)})
+            if "over" in new:  # no longer step by step
+                wired = dataclasses.replace(trial.wired, stepwise=False)
+                trial = trial._replace(wired=wired)
+            return trial
+
+        touches = frozenset({f"norm:{name}"})
+        return Mistake(
+            kind, (name,), parameters, PARAMETERS, change, touches, False, False
+        )
+
+    for value in EPSILONS:
+        if value != layer.epsilon:
+            yield made("epsilon", {"value": value}, epsilon=value)
+    if isinstance(layer, LayerNormalization) and layer.over == "channels":
+        yield made("normalisation-over-time", {}, over="time-channels")
