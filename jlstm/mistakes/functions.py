@@ -18,7 +18,7 @@ from .cells import (
     Cell,
 )
 from .parameters import NORMALISING
-from .trial import RUNNING, Mistake, Trial, switched, with_switch
+from .trial import RUNNING, Mistake, Trial, scopes, switched, with_switch
 from .weights import directions
 
 
@@ -66,49 +66,45 @@ def functions(scope: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake]:
 
 def between(trial: Trial) -> Iterator[Mistake]:
     """Functions put in, left out or mistaken between the layers."""
-    inserted = ("relu", "tanh", "sigmoid", "softsign")
-    groups: dict[str, list[str]] = {}
+    layers = trial.wired.layers
     followed = {
-        ref.split("/")[0]: trial.wired.layers[node.name]
+        ref.split("/")[0]: layers[node.name]
         for node in trial.wired.graph
         for ref in node.inputs
     }
-    for name, layer in trial.wired.layers.items():
-        if isinstance(layer, Cell | Both | FullyConnected):
-            kind = "recurrent" if not isinstance(layer, FullyConnected) else "dense"
-            groups.setdefault(kind, []).append(name)
-            yield from _inserted((name,), inserted, followed.get(name))
-        elif isinstance(layer, Activation):
-            groups.setdefault(layer.name, []).append(name)
-            yield from _replaced((name,), layer.name)
-        elif isinstance(layer, Softmax):
-            yield switched("activation-omitted", (name,), "instead", instead=1)
-            yield switched("softmax-twice", (name,), "instead", instead=TWICE)
-            yield switched("softmax-log", (name,), "instead", instead=LOGGED)
-            yield switched(
-                "activation-replaced", (name,), "instead", {"function": "sigmoid"},
-                instead=FUNCTIONS.index("sigmoid"),
-            )  # fmt: skip
-        elif isinstance(layer, NORMALISING):
-            yield switched("normalisation-layer-omitted", (name,), "norm", instead=1)
-        elif isinstance(layer, Dropout):
+
+    def of(*kinds: type) -> list[tuple[str, ...]]:
+        return scopes(name for name, one in layers.items() if isinstance(one, kinds))
+
+    for names in (*of(Cell, Both), *of(FullyConnected)):
+        yield from _inserted(names, [followed.get(name) for name in names])
+    functions: dict[str, list[str]] = {}
+    for name, layer in layers.items():
+        if isinstance(layer, Activation):
+            functions.setdefault(layer.name, []).append(name)
+    for own, group in functions.items():
+        for names in scopes(group):
+            yield from _replaced(names, own)
+    for names in of(Softmax):
+        yield switched("activation-omitted", names, "instead", instead=1)
+        yield switched("softmax-twice", names, "instead", instead=TWICE)
+        yield switched("softmax-log", names, "instead", instead=LOGGED)
+        yield switched(
+            "activation-replaced", names, "instead", {"function": "sigmoid"},
+            instead=FUNCTIONS.index("sigmoid"),
+        )  # fmt: skip
+    for names in of(*NORMALISING):
+        yield switched("normalisation-layer-omitted", names, "norm", instead=1)
+    for name, layer in layers.items():
+        if isinstance(layer, Dropout):
             factor = {"factor": 1 - float(layer.probability)}
             yield switched("dropout-scaled", (name,), "instead", factor, instead=SCALED)
-    for kind, names in groups.items():
-        if len(names) > 1 and kind != "dense":
-            if kind == "recurrent":
-                same = [followed.get(name) for name in names]
-                relu = all(isinstance(n, Activation) and n.name == "relu" for n in same)
-                yield from _inserted(tuple(names), inserted, same[0] if relu else None)
-            else:
-                yield from _replaced(tuple(names), kind)
 
 
-def _inserted(
-    names: tuple[str, ...], functions: tuple[str, ...], next_layer: Any
-) -> Iterator[Mistake]:
-    for function in functions:
-        if isinstance(next_layer, Activation) and next_layer.name == function == "relu":
+def _inserted(names: tuple[str, ...], followed: list[Any]) -> Iterator[Mistake]:
+    for function in ("relu", "tanh", "sigmoid", "softsign"):
+        same = [isinstance(n, Activation) and n.name == function for n in followed]
+        if function == "relu" and all(same):
             continue  # relu of relu
         yield switched(
             "activation-inserted", names, "after", {"function": function},

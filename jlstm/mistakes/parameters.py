@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..layers import BatchNormalization, FullyConnected, Input, LayerNormalization
 from .cells import Both
-from .trial import PARAMETERS, Mistake, Trial, with_layers
+from .trial import PARAMETERS, Mistake, Trial, scopes, with_layers
 from .weights import directions, recurrent, refilled
 
 NORMALISING = (BatchNormalization, LayerNormalization)
@@ -24,11 +24,13 @@ def parameters(trial: Trial) -> Iterator[Mistake]:
     cells = recurrent(trial.wired)
     for name in cells:
         yield from _elsewhere(name, cells)
-    for name, layer in trial.wired.layers.items():
-        if isinstance(layer, FullyConnected):
-            yield from _of_dense(name, layer)
-        elif isinstance(layer, NORMALISING):
-            yield from _of_normalisation(name, layer)
+    layers = trial.wired.layers
+    dense = [n for n, one in layers.items() if isinstance(one, FullyConnected)]
+    for scope in scopes(dense):
+        yield from _of_dense(scope, [layers[name] for name in scope])
+    normalising = [n for n, one in layers.items() if isinstance(one, NORMALISING)]
+    for scope in scopes(normalising):
+        yield from _of_normalisation(scope, [layers[name] for name in scope])
 
 
 def round_to(array: np.ndarray, kind: str) -> np.ndarray:
@@ -112,43 +114,50 @@ def _parameters_of(mine: Any, its: Any) -> Any:
     return dataclasses.replace(mine, **{f: getattr(its, f) for f in fields})
 
 
-def _of_dense(name: str, layer: FullyConnected) -> Iterator[Mistake]:
-    def made(kind: str, aspect: str, **new: Any) -> Mistake:
-        def change(trial: Trial) -> Trial:
-            mine: Any = trial.wired.layers[name]
-            changed = {f: of(getattr(mine, f)) for f, of in new.items()}
-            return with_layers(trial, {name: dataclasses.replace(mine, **changed)})
+def _of_dense(names: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake]:
+    def made(kind: str, aspect: str, field: str, change: Any) -> Mistake:
+        touches = frozenset(f"{aspect}:{name}" for name in names)
+        new = with_fields(names, lambda one: {field: change(getattr(one, field))})
+        return Mistake(kind, names, {}, PARAMETERS, new, touches)
 
-        touches = frozenset({f"{aspect}:{name}"})
-        return Mistake(kind, (name,), {}, PARAMETERS, change, touches)
-
-    outputs, features = layer.weights.shape
-    if outputs == features:
-        yield made("dense-transposed", "input", weights=np.transpose)
-    if min(outputs, features) > 1:
-        yield made("dense-memory-order", "input", weights=refilled)
-    yield made("dense-bias-omitted", "bias", bias=np.zeros_like)
+    shapes = [layer.weights.shape for layer in layers]
+    if all(outputs == features for outputs, features in shapes):
+        yield made("dense-transposed", "input", "weights", np.transpose)
+    if all(min(shape) > 1 for shape in shapes):
+        yield made("dense-memory-order", "input", "weights", refilled)
+    yield made("dense-bias-omitted", "bias", "bias", np.zeros_like)
 
 
-def _of_normalisation(name: str, layer: Any) -> Iterator[Mistake]:
+def with_fields(names: tuple[str, ...], new: Callable[[Any], dict[str, Any]]) -> Any:
+    """A change of some fields of some layers."""
+
+    def change(trial: Trial) -> Trial:
+        old: dict[str, Any] = {name: trial.wired.layers[name] for name in names}
+        changed = {n: dataclasses.replace(one, **new(one)) for n, one in old.items()}
+        return with_layers(trial, changed)
+
+    return change
+
+
+def _of_normalisation(names: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake]:
     """Settings that belong to the structure, so each is compiled by itself."""
 
-    def made(kind: str, parameters: dict[str, Any], **new: Any) -> Mistake:
-        def change(trial: Trial) -> Trial:
-            mine: Any = trial.wired.layers[name]
-            trial = with_layers(trial, {name: dataclasses.replace(mine, **new)})
-            if "over" in new:  # no longer step by step
-                wired = dataclasses.replace(trial.wired, stepwise=False)
-                trial = trial._replace(wired=wired)
-            return trial
-
-        touches = frozenset({f"norm:{name}"})
+    def made(kind: str, parameters: dict[str, Any], change: Any) -> Mistake:
+        touches = frozenset(f"norm:{name}" for name in names)
         return Mistake(
-            kind, (name,), parameters, PARAMETERS, change, touches, False, False
+            kind, names, parameters, PARAMETERS, change, touches, False, False
         )
 
     for value in EPSILONS:
-        if value != layer.epsilon:
-            yield made("epsilon", {"value": value}, epsilon=value)
-    if isinstance(layer, LayerNormalization) and layer.over == "channels":
-        yield made("normalisation-over-time", {}, over="time-channels")
+        if all(value != layer.epsilon for layer in layers):
+            change = with_fields(names, lambda _, value=value: {"epsilon": value})
+            yield made("epsilon", {"value": value}, change)
+    if all(getattr(layer, "over", "") == "channels" for layer in layers):
+        over_time = with_fields(names, lambda _: {"over": "time-channels"})
+
+        def whole(trial: Trial) -> Trial:  # no longer step by step
+            trial = over_time(trial)
+            wired = dataclasses.replace(trial.wired, stepwise=False)
+            return trial._replace(wired=wired)
+
+        yield made("normalisation-over-time", {}, whole)

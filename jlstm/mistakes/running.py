@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
@@ -10,10 +10,7 @@ import numpy as np
 
 from ..layers import FullyConnected
 from ..network import State
-from .cells import (
-    Both,
-    Cell,
-)
+from .cells import Both, Cell
 from .functions import between, functions
 from .trial import (
     LENGTH,
@@ -22,6 +19,7 @@ from .trial import (
     Run,
     Trial,
     in_double,
+    scopes,
     switched,
     with_switch,
 )
@@ -35,14 +33,11 @@ def running(
 ) -> Iterator[Mistake]:
     """All mistakes in the running of a network, simple ones first."""
     cells = recurrent(trial.wired)
-    scopes: list[tuple[str, ...]] = [(name,) for name in cells]
-    if len(cells) > 1:
-        scopes.insert(0, tuple(cells))
     steps = max((run.end - run.begin for run in trial.runs), default=0)
     timed = _has_time(trial)
     if timed and trial.wired.stepwise:
         yield from _shared(trial, cells)
-    for scope in scopes:
+    for scope in scopes(cells):
         if timed:
             kinds = {c.kind for n in scope for c in directions(cells[n])}
             parts = ("both", "h", "c") if "lstm" in kinds else ("both",)
@@ -51,11 +46,12 @@ def running(
                 yield switched("state-swapped", scope, "state", exchanged=1)
         yield from functions(scope, [cells[name] for name in scope])
     for name, layer in cells.items():
-        if isinstance(layer, Both):
-            yield from _both(name, layer)
         if layer.last and steps > 1:
             for code, kind in ((1, "first"), (2, "mean"), (3, "max")):
                 yield switched(f"{kind}-instead-of-last", (name,), "last", pooled=code)
+    both = [name for name, layer in cells.items() if isinstance(layer, Both)]
+    for names in scopes(both):
+        yield from _both(names, [cells[name] for name in names])
     yield from between(trial)
     if timed:
         yield from _starts(trial, saved, given)
@@ -109,47 +105,49 @@ def _resets(
 def _starts(
     trial: Trial, saved: State | None, given: tuple[State, ...]
 ) -> Iterator[Mistake]:
-    known = [("saved", saved)] if saved is not None else []
-    known += [("given", state) for state in given]
-    for number, (kind, state) in enumerate(known):
+    cells = recurrent(trial.wired)
+    known: list[Any] = [({"from": "saved"}, saved)] if saved is not None else []
+    known += [({"from": "given", "number": k}, s) for k, s in enumerate(given, 1)]
+    for parameters, state in known:
+        for names in scopes(cells):
+            part = in_double({name: state[name] for name in names if name in state})
 
-        def start(trial: Trial, state: Any = state) -> Trial:
-            return trial._replace(state=trial.state | in_double(state))
+            def start(trial: Trial, part: Any = part) -> Trial:
+                return trial._replace(state=trial.state | part)
 
-        parameters: dict[str, Any] = {"from": kind}
-        if kind == "given":
-            parameters["number"] = number - (saved is not None) + 1
-        yield Mistake(
-            "start-state", _names(trial), parameters, RUNNING, start,
-            frozenset({"start"}),
-        )  # fmt: skip
-    if not (trial.wired.stepwise and recurrent(trial.wired)):
+            if part:
+                yield _start(names, parameters, RUNNING, start)
+    if not (trial.wired.stepwise and cells):
         return
+    steps = {run.end - run.begin for run in trial.runs}
+    for names in scopes(cells):
+        # The other layers start anew where the sequence that counts begins.
+        others = [name for name in cells if name not in names]
+        if others and len(steps) > 1:
+            continue
+        anew = with_switch(others, reset_h=max(steps), reset_c=max(steps))
 
-    def twice(trial: Trial) -> Trial:
-        return trial._replace(runs=tuple(after(run, run) for run in trial.runs))
+        def twice(trial: Trial, anew: Any = anew) -> Trial:
+            runs = tuple(after(run, run) for run in trial.runs)
+            return anew(trial)._replace(runs=runs)
 
-    yield Mistake(
-        "start-state", _names(trial), {"from": "previous-run"}, LENGTH, twice,
-        frozenset({"start"}),
-    )  # fmt: skip
-    if len(trial.runs) > 1:
-
-        def carried(trial: Trial) -> Trial:
+        def carried(trial: Trial, anew: Any = anew) -> Trial:
             runs = [trial.runs[0]]
             for run in trial.runs[1:]:
                 runs.append(after(runs[-1], run))
-            return trial._replace(runs=tuple(runs))
+            return anew(trial)._replace(runs=tuple(runs))
 
-        yield Mistake(
-            "start-state", _names(trial), {"from": "previous-sequence"}, LENGTH,
-            carried, frozenset({"start"}),
-        )  # fmt: skip
+        yield _start(names, {"from": "previous-run"}, LENGTH, twice, others)
+        if len(trial.runs) > 1:
+            yield _start(names, {"from": "previous-sequence"}, LENGTH, carried, others)
 
 
-def _names(trial: Trial) -> tuple[str, ...]:
-    """The recurrent layers of a network."""
-    return tuple(recurrent(trial.wired))
+def _start(
+    names: tuple[str, ...], parameters: dict[str, Any], stage: int, change: Any,
+    others: Iterable[str] = (),
+) -> Mistake:  # fmt: skip
+    touches = frozenset({"start", *(f"state:{name}" for name in others)})
+    return Mistake("start-state", names, parameters, stage, change, touches)
 
 
 def after(first: Run, second: Run) -> Run:
@@ -165,17 +163,16 @@ def after(first: Run, second: Run) -> Run:
 # --- directions and feedback ----------------------------------------------------------
 
 
-def _both(name: str, layer: Both) -> Iterator[Mistake]:
-    if layer.last:
-        yield switched("backward-last", (name,), "backward", backward_last=1)
-    else:
-        yield switched(
-            "backward-not-reversed", (name,), "backward", backward_unturned=1
-        )
-    yield switched("backward-forwards", (name,), "backward", backward_forwards=1)
-    yield switched("halves-swapped", (name,), "halves", halves=1)
-    yield switched("halves-interleaved", (name,), "halves", halves=2)
-    yield switched("backward-omitted", (name,), "halves backward", halves=3)
+def _both(names: tuple[str, ...], layers: list[Any]) -> Iterator[Mistake]:
+    modes = {layer.last for layer in layers}
+    if modes == {True}:
+        yield switched("backward-last", names, "backward", backward_last=1)
+    if modes == {False}:
+        yield switched("backward-not-reversed", names, "backward", backward_unturned=1)
+    yield switched("backward-forwards", names, "backward", backward_forwards=1)
+    yield switched("halves-swapped", names, "halves", halves=1)
+    yield switched("halves-interleaved", names, "halves", halves=2)
+    yield switched("backward-omitted", names, "halves backward", halves=3)
 
 
 def _feedback(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
@@ -183,10 +180,9 @@ def _feedback(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
     if not wired.stepwise:
         return
     first = [node.name for node in wired.graph if not node.inputs]
-    for node in wired.graph:
-        # The first layer's past input is the input shifted in time, listed elsewhere.
-        if node.name in cells and not _from_inputs(wired, node.name, cells):
-            yield switched("layer-delayed", (node.name,), "delay", delayed=1)
+    # The first layer's past input is the input shifted in time, listed elsewhere.
+    for names in scopes(n for n in cells if not _from_inputs(wired, n, cells)):
+        yield switched("layer-delayed", names, "delay", delayed=1)
     timed = set(wired.outputs) <= set(wired.timed)
     if len(first) == 1 and len(wired.outputs) == 1 and timed:
         (run, *_) = trial.runs

@@ -52,6 +52,11 @@ def compatible(mistakes: Mistakes) -> bool:
     return all(a.goes_with(b) for a, b in itertools.combinations(mistakes, 2))
 
 
+def likely(mistakes: Mistakes) -> int:
+    """How many of them are rare."""
+    return sum(not mistake.common for mistake in mistakes)
+
+
 def parameters_key(pair: Mistakes) -> tuple[int, ...]:
     """Pairs with the same set of parameters have the same key."""
     return tuple(sorted(id(m) for m in pair if m.stage == PARAMETERS))

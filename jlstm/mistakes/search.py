@@ -27,7 +27,16 @@ from .evidence import (
     score,
 )
 from .scaling import Scaling
-from .screening import agreeing, compatible, may_be, once, parameters_key, ranked, shows
+from .screening import (
+    agreeing,
+    compatible,
+    likely,
+    may_be,
+    once,
+    parameters_key,
+    ranked,
+    shows,
+)
 from .trial import Mistake, Trial, in_single
 from .workbench import Mistakes, Scored, Tick, Workbench
 
@@ -36,6 +45,7 @@ PAIR_ROWS = 4
 PAIR_NUMBERS = 4
 PAIR_SECONDS = 60.0
 LASTING = 8
+LATER_ROWS = (8, 32, 128)
 KEPT = 24
 BATCH = 2048
 PART, FITTED_PART = 0.1, 0.02
@@ -235,7 +245,7 @@ class Search:
                 for mine, theirs in zip(values, observed.values, strict=True)
                 for name in observed.outputs
             ]
-            if len(mistakes) == 1 and min(agree) > max(first, 1):
+            if len(mistakes) == 1 and min(agree) > first:
                 self.lasting.append((mistakes[0], min(agree)))
         self.lasting.sort(key=lambda pair: -pair[1])
 
@@ -277,13 +287,17 @@ class Search:
         """
         if not self.bench.timed:
             return []
-        pairs = []
+        pairs: dict[int, list[Mistakes]] = {}
         for mistake, first in self.lasting[:LASTING]:
+            rows = next((n for n in LATER_ROWS if n > first + 2), SINGLE_ROWS)
             for other in self.singles:
                 if mistake.goes_with(other) and may_be(other, first):
-                    pairs.append((mistake, other))
-        self.tried[2] += len(pairs)
-        return self.bench.look(pairs, SINGLE_ROWS, "what comes later")
+                    pairs.setdefault(rows, []).append((mistake, other))
+        found: list[Scored] = []
+        for rows, some in pairs.items():
+            self.tried[2] += len(some)
+            found += self.bench.look(some, rows, "what comes later")
+        return found
 
     def _pairs(self) -> list[Scored]:
         """All pairs of mistakes that are about different things."""
@@ -295,10 +309,12 @@ class Search:
             each = self.bench.observed.size // max(sequences, 1)
             sequences = min(sequences, max(1, -(-PAIR_NUMBERS // max(each, 1))))
         eligible = [m for m in self.singles if shows(m, upto)]
-        pairs = self._combined(eligible)
+        pairs = sorted(self._combined(eligible), key=likely)
         each = self.seconds_each * sequences / len(self.bench.observed.values)
         if each * len(pairs) > PAIR_SECONDS and not timed:
-            pairs = self._combined([m for m in eligible if m.common])
+            # The less likely of them only as long as there is time.
+            least = sum(likely(pair) == 0 for pair in pairs)
+            pairs = pairs[: max(least, int(PAIR_SECONDS / each))]
         pairs.sort(key=parameters_key)
         observed = self.bench.observed.first(sequences, upto)
         base = in_single(self.bench.base)

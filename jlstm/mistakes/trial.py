@@ -162,6 +162,12 @@ def with_cells(names: Iterable[str], change: Callable[[Cell], Cell]) -> Any:
     return apply
 
 
+def scopes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """All layers together, where there are several, then each by itself."""
+    names = tuple(names)
+    return [names] * (len(names) > 1) + [(name,) for name in names]
+
+
 def with_layers(trial: Trial, changed: dict[str, Any]) -> Trial:
     """The trial with some layers changed."""
     layers = trial.wired.layers | changed

@@ -12,7 +12,7 @@ import numpy as np
 
 from .cells import Both, Cell
 from .engine import Wired
-from .trial import PARAMETERS, Mistake, Trial, with_cells
+from .trial import PARAMETERS, Mistake, Trial, scopes, with_cells
 
 ONE_ARRAY = {
     "input": (("w",), "input"),
@@ -25,10 +25,7 @@ ONE_ARRAY = {
 def weights(trial: Trial) -> Iterator[Mistake]:
     """All mistakes in the rows of recurrent layers, simple ones first."""
     cells = recurrent(trial.wired)
-    scopes: list[tuple[str, ...]] = [(name,) for name in cells]
-    if len(cells) > 1:
-        scopes.insert(0, tuple(cells))
-    for scope in scopes:
+    for scope in scopes(cells):
         yield from _of_recurrent(scope, [cells[name] for name in scope])
 
 
