@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .finding import Diagnosis, Finding, describe
+from .layers import Dropout
 from .mistakes import PRECISIONS, Mistake, Trial
 from .mistakes.bench import evaluate
 from .mistakes.evidence import Judgement, Observation
@@ -279,8 +280,15 @@ class Explanation:
                 "ruled out, alone" + (" and in pairs" if tried[2] else "")
                 + f": {', '.join(families)}",
                 "the output of a layer would narrow it down: pass layers={name: ...}",
+                *([_DROPPING] if self._drops() else []),
             ),
         )  # fmt: skip
+
+    def _drops(self) -> bool:
+        return any(
+            isinstance(layer, Dropout) and layer.probability > 0
+            for layer in self.net.layers.values()
+        )
 
     def _facts(self, plain: Judgement) -> tuple[str, ...]:
         """What can be said before any hypothesis."""
@@ -321,6 +329,10 @@ _LEVEL_WORDS = {
 _SMOOTH = (
     "what is left changes smoothly from step to step; rounding scatters, so a small "
     "mistake is likely that the catalogue does not have"
+)
+_DROPPING = (
+    "the network has dropout, which draws at random if it is left on: run twice, and "
+    "if the numbers change from run to run, switch it off (training=False, eval())"
 )
 _ONE_STEP = (
     "one step says nothing about recurrent weights, forget gates and states: observe "

@@ -96,6 +96,27 @@ def test_noise_is_not_a_mistake(net, x, seed):
     assert d.verdict == "precision" and not d.findings
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Wrong("shared-state", ("lstm_1", "lstm_2"), {}),
+        Wrong("time-reversed", (), {}),
+    ],
+    ids=str,
+)
+def test_a_smooth_rest_is_not_explained_by_what_comes_near(net, x, wrong):
+    """Noise may be left beside a mistake; a curve is another mistake, not noise."""
+    y = forward(net, x, [wrong])
+    curve = np.sin(np.arange(len(y)) / 7)[:, None] * y.std(0)
+    noise = np.random.default_rng(4).normal(size=y.shape) * y.std(0)
+    near = jl.diagnose(net, x, y + 3e-3 * curve, max_mistakes=1)
+    assert near.verdict == "unexplained" and not near.findings
+    assert near.nearest[0][1] < 0.02 * near.max_abs
+    beside = jl.diagnose(net, x, y + 2e-3 * noise, max_mistakes=1)
+    assert beside.verdict == "explained"
+    assert found(beside) == [((wrong.name, wrong.layers),)]
+
+
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
 def test_rounded_weights_are_named(net, x, kind):
     layers = tuple(n for n in net.layers if n.startswith(("lstm", "fc")))

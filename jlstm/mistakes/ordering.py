@@ -109,7 +109,7 @@ class _Problem:
     def _left(self, y: Any) -> Any:
         """The mean square of what is left."""
         gap = jnp.where(self.kept[..., None], y - self.target, 0)
-        return (gap**2).sum() / (self.kept.sum() * self.target.shape[-1])
+        return (gap**2).sum() / float(self.kept.sum() * self.target.shape[-1])
 
     def cost(self, mixture: np.ndarray) -> float:
         return float(self._left(self.run(self.x @ mixture.T, self.ends)))
