@@ -167,16 +167,18 @@ class Recurrent(Layer):
         """The zero state."""
         raise NotImplementedError
 
-    def run(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:
-        """Run over a whole sequence `(time, C)`.
+    def run(
+        self, state: Any, x: Array, length: Array | None = None
+    ) -> tuple[Any, Array, dict[str, Array]]:
+        """Run over a whole sequence `(time, C)`, or over its first `length` steps.
 
         Returns:
             the final state, the output (`(time, H)`, or `(H,)` in output mode
             "last"), and the signals of every step by name.
         """
-        state, signals = kernels.unroll(self, state, x)
-        h = signals["h"]
-        return state, h if self.output_mode == "sequence" else h[-1], signals
+        state, signals = kernels.unroll(self, state, x, length=length)
+        y = signals["h"] if self.output_mode == "sequence" else state.h
+        return state, y, signals
 
     def step(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:
         """Run one time step, `x (C,)`; the output is `(H,)` in every output mode."""

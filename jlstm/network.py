@@ -18,13 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .errors import InputError, JlstmError
-from .graph import PORTS, Node, in_topological_order
+from .forward import State as State
+from .forward import forward
+from .graph import Node, in_topological_order
 from .layers.base import Layer
 from .pytree import Array, Shape, pytree, static
 from .recurrent import Recurrent
-
-State = dict[str, Any]
-"""The state of every recurrent layer by name."""
 
 
 class Origin(NamedTuple):
@@ -256,49 +255,14 @@ def step(net: Network, state: State, x: Any) -> tuple[State, Any]:
     xs = as_inputs(net, x, whole=False)
     # A stream has checked its state, and has no initial one to compare with.
     state = _checked_state(state, net.initial or state, whole=True)
-    after, values, _ = _run(net, xs, state, whole=False, trace=False)
+    after, values, _ = forward(net, xs, state, whole=False, trace=False)
     return after, _outputs(net, values)
 
 
 @partial(jax.jit, static_argnames="trace")
 def _predict(net: Network, xs: dict[str, Array], state: State, trace: bool) -> Any:
-    after, values, signals = _run(net, xs, state, whole=True, trace=trace)
+    after, values, signals = forward(net, xs, state, whole=True, trace=trace)
     return _outputs(net, values), after, signals
-
-
-def _run(
-    net: Network, xs: dict[str, Array], state: State, *, whole: bool, trace: bool
-) -> tuple[State, dict[str, Array], dict[str, Array]]:
-    """Evaluate the graph, over a whole sequence or over one step."""
-    values: dict[str, Array] = {}
-    signals: dict[str, Array] = {}
-    after: State = {}
-    for name, refs in net.graph:
-        layer = net.layers[name]
-        given = [values[ref] for ref in refs] or [xs[name]]
-        if isinstance(layer, Recurrent):
-            start = type(state[name])(*given[1:]) if given[1:] else state[name]
-            end, values[name], inner = _recur(layer, start, given[0], whole)
-            after[name] = end
-            for port, value in zip(PORTS, end, strict=False):
-                values[f"{name}/{port}"] = value
-            if trace:
-                signals |= {f"{name}.{key}": value for key, value in inner.items()}
-        else:
-            values[name] = layer(*given)
-        if trace:
-            signals[name] = values[name]
-    return after, values, signals
-
-
-def _recur(layer: Recurrent, state: Any, x: Array, whole: bool) -> Any:
-    if not whole:
-        return layer.step(state, x)
-    if x.ndim > 1:
-        return layer.run(state, x)
-    # A feature vector is a sequence of one step, as in MATLAB.
-    state, y, signals = layer.run(state, x[None])
-    return state, y.reshape(y.shape[-1:]), signals
 
 
 def _outputs(net: Network, values: dict[str, Array]) -> Any:

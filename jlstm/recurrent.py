@@ -275,17 +275,19 @@ class Bidirectional(Recurrent):
         return BidirectionalState(self.forward.init_state(), self.backward.init_state())
 
     def run(
-        self, state: BidirectionalState, x: Array
+        self, state: BidirectionalState, x: Array, length: Array | None = None
     ) -> tuple[BidirectionalState, Array, dict[str, Array]]:
         """Run over a whole sequence; see `Recurrent.run`."""
-        ahead, along = kernels.unroll(self.forward, state.forward, x)
-        behind, against = kernels.unroll(self.backward, state.backward, x, reverse=True)
+        ahead, along = kernels.unroll(self.forward, state.forward, x, length=length)
+        behind, against = kernels.unroll(
+            self.backward, state.backward, x, reverse=True, length=length
+        )
         signals = {f"forward.{name}": value for name, value in along.items()}
         signals |= {f"backward.{name}": value for name, value in against.items()}
         if self.output_mode == "sequence":
             y = jnp.concatenate([along["h"], against["h"]], axis=-1)
         else:
-            y = jnp.concatenate([along["h"][-1], against["h"][0]])
+            y = jnp.concatenate([ahead.h, behind.h])
         return BidirectionalState(ahead, behind), y, signals
 
     def step(self, state: Any, x: Array) -> tuple[Any, Array, dict[str, Array]]:

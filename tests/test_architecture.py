@@ -11,13 +11,13 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"errors", "pytree"},
+    {"errors", "pytree", "config"},
     {"activations", "kernels", "layers", "gates", "recurrent"},
-    {"graph", "network", "auditing", "inspection"},
+    {"graph", "forward", "network", "auditing", "inspection"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"},
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
-    {"stream", "loading"},
+    {"metrics", "tables", "dataset", "training", "finetuning", "stream", "loading"},
     {"demo", "plots", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}

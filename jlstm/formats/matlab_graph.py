@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import DamagedFile, JlstmError, Unsupported
 from ..layers import Flatten
-from ..network import PORTS, Factors, Network, Node, Origin
+from ..graph import PORTS, Node
+from ..network import Factors, Network, Origin
 from ..pytree import Shape
 from ..recurrent import GRU, LSTM, Recurrent
 from . import matlab_layers

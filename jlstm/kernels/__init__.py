@@ -36,12 +36,18 @@ def transform(weights: Array, x: Array) -> Array:
 
 
 def unroll(
-    layer: Any, state: Any, x: Array, *, reverse: bool = False
+    layer: Any,
+    state: Any,
+    x: Array,
+    *,
+    reverse: bool = False,
+    length: Array | None = None,
 ) -> tuple[Any, dict[str, Array]]:
     """Run a recurrent layer over `x (time, features)`.
 
     The input projection of all steps is one matrix product; only the recurrent one
-    is left inside the loop.
+    is left inside the loop. After the first `length` steps, where that is given, the
+    state stands still: before it moves, in the reverse direction.
 
     Returns:
         the state after the last step, and every signal of the cell over time:
@@ -49,6 +55,16 @@ def unroll(
     """
     packed = layer.pack()
     z = layer.project(packed, x)
-    return lax.scan(
-        lambda carry, z_t: layer.cell(packed, z_t, carry), state, z, reverse=reverse
-    )
+    if length is None:
+        return lax.scan(
+            lambda carry, z_t: layer.cell(packed, z_t, carry), state, z, reverse=reverse
+        )
+
+    def step(carry: Any, now: Any) -> tuple[Any, dict[str, Array]]:
+        t, z_t = now
+        new, signals = layer.cell(packed, z_t, carry)
+        kept = jax.tree.map(lambda a, b: jax.numpy.where(t < length, a, b), new, carry)
+        return kept, signals
+
+    steps = jax.numpy.arange(len(x), dtype=length.dtype)
+    return lax.scan(step, state, (steps, z), reverse=reverse)
