@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .errors import InputError as InputError
     from .errors import JlstmError as JlstmError
     from .errors import Unsupported as Unsupported
+    from .finetuning import FineTuning as FineTuning
+    from .finetuning import finetune as finetune
     from .formats import matlab_arrays as matlab_arrays
     from .formats import save as save
     from .golden import Golden as Golden
@@ -48,6 +50,7 @@ _HOME = {
     "auditing": ("Audit", "audit"),
     "diagnosis": ("Diagnosis", "diagnose"),
     "errors": ("JlstmError", "DamagedFile", "Unsupported", "Ambiguous", "InputError"),
+    "finetuning": ("FineTuning", "finetune"),
     "formats": ("matlab_arrays", "save"),
     "golden": ("Golden",),
     "loading": ("load",),

@@ -10,11 +10,13 @@ import json as json_module
 import os
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from .config import FineTuneConfig, read_config
 from .errors import InputError, JlstmError
 
 if TYPE_CHECKING:
@@ -27,12 +29,14 @@ Toml = Annotated[Path | None, tyro.conf.arg(metavar="TOML")]
 Source = Annotated[str | None, tyro.conf.arg(metavar="SOURCE")]
 Needed = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
 Pairs = Annotated[tuple[str, ...], tyro.conf.arg(metavar="LAYER=SOURCE")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 Target = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Layout = Literal["auto", "time-features", "features-time"]
 Precision = Literal["auto", "single", "double"]
 Start = Literal["initial", "saved"]
 
+DEFAULTS = FineTuneConfig()
 DISAGREES, REFUSED = 1, 2
 """Exit codes: the numbers differ; something was refused, with the reason on stderr."""
 
@@ -334,6 +338,94 @@ def diagnose(
     return 0 if found.verdict in ("agree", "precision") else DISAGREES
 
 
+def finetune(
+    file: Annotated[
+        Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")
+    ] = None,
+    /,
+    *,
+    data: Source = None,
+    config: Toml = None,
+    out: Folder = None,
+    resume: Folder = None,
+    variable: Name = None,
+    layers: Toml = None,
+    precision: Precision = "auto",
+    json: Flag = False,
+    options: Annotated[FineTuneConfig, tyro.conf.arg(name="")] = DEFAULTS,
+) -> int:
+    """Continue the training of a network on new recordings.
+
+    Examples: jlstm finetune net.mat --data train.csv --out runs/pump
+    jlstm finetune net.mat --data train.csv --config quick.toml --max-epochs 5
+    jlstm finetune --resume runs/pump
+
+    Part of the data is kept aside and decides which network is best; the imported one
+    is among them. Flags go before the configuration file, that before the defaults.
+    With --out there is a checkpoint after every epoch: a run that was killed is
+    resumed and ends with the same weights, bit for bit.
+
+    Args:
+        file: the network.
+        data: recordings: .csv, .mat, .npz, .parquet, .nc, or a folder of them.
+        config: a TOML file with any of the options below.
+        out: a new folder for configuration, log, checkpoint and networks.
+        resume: the folder of a run to go on with.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+        precision: arithmetic to train in; auto is that of the network.
+        json: print JSON for scripts.
+        options: how to train.
+    """
+    from . import arguments as given
+    from . import runs
+    from .finetuning import finetune as train
+
+    del config  # its values are the defaults of the options
+    asked: dict[str, Any] = dict(
+        file=file, variable=variable, layers=layers, data=data, precision=precision
+    )
+    if resume is not None:
+        if any(value not in (None, "auto") for value in (*asked.values(), out)):
+            raise InputError("--resume takes everything from the folder", found="more")
+        asked, options = runs.resumed(resume)
+    elif file is None or data is None:
+        raise InputError(
+            "what is to be trained, and on what?",
+            expected="FILE and --data, or --resume FOLDER",
+        )
+    elif out is not None:
+        runs.require_new(out)
+    net = _load(Path(str(asked["file"])), asked["variable"], asked["layers"])
+    folder = resume or out
+    with (
+        given.in_precision(net, asked["precision"]) as net,  # pyright: ignore
+        given.progress_bar() as progress,
+    ):
+
+        def after(now: Any) -> None:
+            if progress is not None:
+                progress(runs.headline(now), now.epoch, options.max_epochs)
+            if out is not None and not now.epoch:
+                runs.begin(out, options, **asked)
+            if folder is not None:
+                runs.log(folder, now)
+
+        found = train(
+            net, asked["data"], options, out=folder, beside=asked["file"],
+            callback=after,
+        )  # fmt: skip
+    if folder is not None:
+        runs.finish(folder, found)
+    if json:
+        _print_json(runs.finite(found.to_dict()))
+    else:
+        print(found)
+        if folder is not None:
+            print(f"{folder / 'best.safetensors'}: the network")
+    return 0
+
+
 def stream(
     file: File,
     /,
@@ -472,6 +564,7 @@ COMMANDS = {
     "validate": validate,
     "diagnose": diagnose,
     "predict": predict,
+    "finetune": finetune,
     "stream": stream,
     "convert": convert,
     "matlab-script": matlab_script,
@@ -512,7 +605,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    return tyro.cli(COMMANDS[name], args=arguments, prog=f"jlstm {name}")
+    command: Any = COMMANDS[name]
+    if name == "finetune" and (config := _value(arguments, "--config")):
+        command = partial(command, options=read_config(Path(config)))
+    return tyro.cli(command, args=arguments, prog=f"jlstm {name}")
+
+
+def _value(arguments: list[str], flag: str) -> str | None:
+    """What follows a flag."""
+    for k, argument in enumerate(arguments):
+        if argument == flag and k + 1 < len(arguments):
+            return arguments[k + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.partition("=")[2]
+    return None
 
 
 def _help() -> str:

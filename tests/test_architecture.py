@@ -17,7 +17,8 @@ FLOORS = [
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"},
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
-    {"metrics", "tables", "dataset", "training", "finetuning", "stream", "loading"},
+    {"metrics", "dataset", "training", "finetuning"},
+    {"stream", "loading", "runs"},
     {"demo", "plots", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}

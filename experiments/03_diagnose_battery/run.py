@@ -306,31 +306,41 @@ def main():
     parser.add_argument("--only", default="", help="part of the name of a network")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, help="a picture of the results")
-    parser.add_argument("--output", type=Path, default=Path("battery.json"))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("battery.json"),
+        help="results; what is in it already is not done again",
+    )
     for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0)
     arguments = parser.parse_args()
     results = defaultdict(list)
+    if arguments.output.is_file():  # goes on where it was stopped
+        results |= json.loads(arguments.output.read_text("utf-8"))
+    done = {(row["net"], kind) for kind, rows in results.items() for row in rows}
     for name, net in networks(arguments.nets):
         if arguments.only not in name:
             continue
         for kind, trial in KINDS.items():
             rng = np.random.default_rng([arguments.seed, sum(name.encode())])
-            count = getattr(arguments, kind)
+            count = getattr(arguments, kind) if (name, kind) not in done else 0
             rows = []
             for row in trial(net, rng, count) if count else ():
                 rows.append(row | {"net": name})
                 if not row["right"]:
                     print(f"  {name} {row['truth'] or row['kind']}: {row['verdict']}")
                     print(f"     {row['found'][:2]}")
-            results[kind] += rows
+            results.setdefault(kind, []).extend(rows)
             if rows:
                 right = sum(row["right"] for row in rows)
                 mean = np.mean([row["seconds"] for row in rows])
                 print(
                     f"{name} {kind}: {right} of {len(rows)}, {mean:.1f} s", flush=True
                 )
-        arguments.output.write_text(json.dumps(results, indent=1))
+        text = json.dumps(results, indent=1)
+        Path(f"{arguments.output}.part").write_text(text, "utf-8")
+        Path(f"{arguments.output}.part").replace(arguments.output)
     for name, (trials, right, named) in by_entry(results).items():
         print(
             f"  {name:<28}{right:>4} of {trials:<4}{f'by name {named}' * bool(named)}"

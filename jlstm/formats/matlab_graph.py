@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DamagedFile, JlstmError, Unsupported
-from ..layers import Flatten
 from ..graph import PORTS, Node
+from ..layers import Flatten
 from ..network import Factors, Network, Origin
 from ..pytree import Shape
 from ..recurrent import GRU, LSTM, Recurrent

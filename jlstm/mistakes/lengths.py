@@ -146,7 +146,8 @@ def _fixed(trial: Trial, values: list[Value]) -> Iterator[Mistake]:
                 parameters |= {"side": side, "value": value[0]}
             if cut:
                 parameters["cut"] = cut
-            likely = length in ROUND and (not (side and cut) or side == cut)
+            likely = length in ROUND or length - longest in LIKELY
+            likely = likely and (not (side and cut) or side == cut)
             yield _length_mistake(
                 "fixed-length", parameters, fixed(length, side, cut, value),
                 common=likely, paired=likely,

@@ -10,6 +10,7 @@ The permutation nearest to the end is improved by exchanges of two features.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
@@ -33,6 +34,8 @@ LEAST = 1e-3
 """A step must take away so much of what is left."""
 LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03)
 EXACT = 1e-20
+SECONDS = 15.0
+"""The search gives up after so long: an order is one mistake among many."""
 
 Order = tuple[int, ...]
 
@@ -63,6 +66,7 @@ class _Problem:
     """A cost for mixtures of features, with its derivatives."""
 
     def __init__(self, base: Trial, observed: Observation, timed: bool):
+        self.until = time.monotonic() + SECONDS
         (name,), (output,) = base.runs[0].x, observed.outputs
         runs = base.runs[:SEQUENCES]
         records = [v[output] for v in observed.values[:SEQUENCES]]
@@ -102,6 +106,9 @@ class _Problem:
 
         self.many = jax.jit(lambda orders: jax.lax.map(left, orders))
 
+    def _late(self) -> bool:
+        return time.monotonic() > self.until
+
     def _seen(self, y: Any) -> Any:
         """Outputs in the units in which they are compared."""
         return jnp.log(jnp.maximum(y, 1e-300)) if self.scores else y / self.scale
@@ -119,7 +126,7 @@ class _Problem:
         best = (np.inf, tuple(range(self.width)))
         for start in self._starts():
             best = min(best, self._descend(start, tick))
-            if best[0] < EXACT:
+            if best[0] < EXACT or self._late():
                 break
         if not np.isfinite(best[0]):
             return None
@@ -142,7 +149,7 @@ class _Problem:
         before = self.cost(mixture)
         for _ in range(STEPS):
             tick()
-            if not np.isfinite(before):
+            if not np.isfinite(before) or self._late():
                 break
             towards = self._step(mixture)
             _, order = linear_sum_assignment(-towards)
@@ -182,7 +189,7 @@ class _Problem:
     def _exchanged(self, best: tuple[float, Order], tick: Callable[[], None]) -> Order:
         """Better and better orders, each with two features exchanged."""
         pairs = list(combinations(range(self.width), 2))
-        while best[0] > EXACT:
+        while best[0] > EXACT and not self._late():
             tick()
             orders = [swapped(best[1], a, b) for a, b in pairs]
             costs = np.asarray(self.many(np.array(orders)))

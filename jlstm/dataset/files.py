@@ -1,0 +1,208 @@
+"""Tables out of files: text, Parquet and netCDF, all read alike."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import Ambiguous, InputError
+from .tables import Table, is_missing
+
+NEVER_WRITTEN = 9.969209968386869e36
+"""What the netCDF library leaves where floats were never written."""
+
+
+def read_table(path: str | Path) -> Table:
+    """A table from a .csv, .tsv, .txt, .parquet or .nc file.
+
+    Text has a heading where no cell of its first line is a number; its cells are
+    separated by semicolons, tabs, commas or blanks, whichever the first line has, in
+    this order. A netCDF file gives its variables along its longest axis and no other,
+    with fill values, scale and offset undone; the axis itself is no column.
+
+    Raises:
+        InputError: no such file, no table, or the library for it is not installed.
+        Ambiguous: the first line may be a heading as well as numbers.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in READERS:
+        raise InputError("no kind of table", file=path, expected=", ".join(READERS))
+    if not path.is_file():
+        raise InputError("no such file", file=path)
+    return READERS[path.suffix.lower()](path)
+
+
+def _text(path: Path) -> Table:
+    lines, rows = _cells(path)
+    headed = any(rows[0]) and not any(map(_is_number, rows[0]))
+    width = len(rows[0])
+    if width > 2 and rows[0] in ([str(k + s) for k in range(width)] for s in (0, 1)):
+        raise Ambiguous(
+            "the first line may be numbers or the numbers of the columns",
+            file=path,
+            found=", ".join(rows[0]),
+            do="write names into the first line",
+        )
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != width:
+            raise InputError(
+                "not a table: lines differ in their number of cells",
+                file=path,
+                place=f"line {line}",
+                found=f"{len(row)} cells",
+                expected=f"{width}, as in line {lines[0]}",
+            )
+    if headed and len(rows) == 1:
+        raise InputError("only a heading, no numbers", file=path, found=rows[0][:5])
+    names = rows[0] if headed else [str(k) for k in range(1, width + 1)]
+    body = rows[headed:]
+    return Table(
+        str(path),
+        tuple(names),
+        lambda k: _parsed([row[k] for row in body]),
+        lines[headed:],
+        headed,
+    )
+
+
+def _cells(path: Path) -> tuple[list[int], list[list[str]]]:
+    """The cells of each line that is not blank, and the number of that line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = next((line for line in file if line.strip()), "")
+            file.seek(0)
+            bare = re.sub('"[^"]*"', "", first)
+            mark = next((mark for mark in ";\t," if mark in bare), None)
+            if mark is None:
+                numbered = ((k, line.split()) for k, line in enumerate(file, 1))
+            else:
+                reader = csv.reader(file, delimiter=mark)
+                numbered = ((reader.line_num, row) for row in reader)
+            # A row of nothing but separators is a step whose values are all missing.
+            kept = [
+                (k, [cell.strip() for cell in row])
+                for k, row in numbered
+                if len(row) > 1 or "".join(row).strip()
+            ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError("not a text table", file=path, found=error) from None
+    if not kept:
+        raise InputError("the file is empty", file=path)
+    return [k for k, _ in kept], [row for _, row in kept]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _parsed(cells: list[str]) -> np.ndarray:
+    """Doubles where every cell is a number or missing, the text of all otherwise."""
+    filled = ["nan" if is_missing(cell) else cell for cell in cells]
+    try:
+        # Python would read 1_000 as a number; no table means that.
+        if not any("_" in cell for cell in filled):
+            return np.array(filled, np.float64)
+    except ValueError:
+        pass
+    return np.array(
+        [float(c) if _is_number(c) and "_" not in c else c for c in cells], object
+    )
+
+
+def _parquet(path: Path) -> Table:
+    try:
+        import pyarrow  # pyright: ignore[reportMissingImports]
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise _lacking(path, "pyarrow", "parquet") from None
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError("not a Parquet file", file=path, found=error) from None
+    # pandas keeps the index of a frame beside the columns.
+    names = [n for n in table.column_names if not n.startswith("__index_level_")]
+
+    def column(k: int) -> np.ndarray:
+        values = table.column(table.column_names.index(names[k]))
+        if pyarrow.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        return values.to_numpy()
+
+    return Table(str(path), tuple(names), column)
+
+
+def _netcdf(path: Path) -> Table:
+    try:
+        import h5netcdf  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise _lacking(path, "h5netcdf", "netcdf") from None
+    try:
+        with h5netcdf.File(path, "r") as file:
+            sizes = {name: len(axis) for name, axis in file.dimensions.items()}
+            flat = {
+                name: variable.dimensions[0]
+                for name, variable in file.variables.items()
+                if len(variable.dimensions) == 1 and name not in sizes
+            }
+            axis = max(flat.values(), key=sizes.__getitem__, default="")
+            names = tuple(name for name, along in flat.items() if along == axis)
+            columns = [_unpacked(file.variables[name]) for name in names]
+    except OSError as error:
+        raise InputError("not a netCDF-4 file", file=path, found=error) from None
+    if not names:
+        raise InputError(
+            "no variable of one axis, so no column",
+            file=path,
+            do="write one variable over time for each column",
+        )
+    return Table(str(path), names, columns.__getitem__)
+
+
+def _unpacked(variable: Any) -> np.ndarray:
+    """The values of a netCDF variable by its attributes, NaN where it is filled."""
+    values = np.asarray(variable[...])
+    if values.dtype.kind not in "fiu":
+        return np.array(
+            [v.decode() if isinstance(v, bytes) else v for v in values], object
+        )
+    attributes = variable.attrs
+    if " since " in str(attributes.get("units", "")):
+        return np.zeros(len(values), "datetime64[s]")  # refused where it is asked for
+    filled = np.zeros(values.shape, bool)
+    for name in ("_FillValue", "missing_value"):
+        if name in attributes:
+            filled |= np.isin(values, attributes[name])
+    if values.dtype.kind == "f":
+        filled |= values == values.dtype.type(NEVER_WRITTEN)
+    scale, offset = (
+        np.float64(np.ravel(attributes.get(name, default))[0])
+        for name, default in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    return np.where(filled, np.nan, values * scale + offset)
+
+
+def _lacking(path: Path, library: str, extra: str) -> InputError:
+    return InputError(
+        f"reading {path.suffix} needs {library}, which is not installed",
+        file=path,
+        do=f"pip install 'jlstm[{extra}]'",
+    )
+
+
+READERS: dict[str, Callable[[Path], Table]] = {
+    ".csv": _text,
+    ".tsv": _text,
+    ".txt": _text,
+    ".parquet": _parquet,
+    ".nc": _netcdf,
+}
+"""How a table is read, by the suffix of its file."""

@@ -1,0 +1,239 @@
+"""Continue the training of a network on new recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import msgspec
+import numpy as np
+
+from .config import FineTuneConfig, as_config
+from .dataset import Parts, Recording, batches, recordings, split, windows
+from .errors import InputError
+from .layers.inputs import STATISTICS
+from .metrics import summary
+from .network import Network, Origin, predict
+from .training import checkpoint
+from .training.loop import CALLED, DIVERGED, MAX_EPOCHS, Progress, begin, run
+from .training.parameters import parameters
+from .training.task import Task, network
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """A network whose training was continued; `str()` is one screen.
+
+    Arguments:
+        net: the network: the one of the best validation loss, or the last one.
+        last: the network after the last step.
+        history: one row an epoch: epoch, steps, training_loss, validation_loss.
+        reason: why it stopped.
+        best_epoch: the epoch of the best validation loss; 0 is the imported network.
+        before: metrics of the imported network, by part of the data.
+        after: metrics of `net`, by part of the data.
+        trained: paths of the parameters that were trained.
+        frozen: how many were not.
+    """
+
+    net: Network
+    last: Network
+    history: tuple[dict[str, Any], ...]
+    reason: str
+    best_epoch: int
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+    trained: tuple[str, ...]
+    frozen: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON: all but the networks."""
+        names = ("history", "reason", "best_epoch", "before", "after", "frozen")
+        found = {name: getattr(self, name) for name in names}
+        return found | {"trained": list(self.trained), "history": list(self.history)}
+
+    def __str__(self) -> str:
+        last = self.history[-1]
+        lines = [
+            f"{last['epoch']} epochs, {last['steps']} steps: {self.reason}",
+            f"  {len(self.trained)} parameter arrays trained, {self.frozen} frozen",
+            "  best: "
+            + (
+                f"epoch {self.best_epoch}"
+                if self.best_epoch
+                else "the imported network"
+            ),
+        ]
+        for part, before in self.before.items():
+            lines.append(f"  {part}")
+            for name, old in before.items():
+                new = self.after[part][name]
+                lines.append(f"    {name:<14}{old:>12.5g} before {new:>12.5g} after")
+        return "\n".join(lines)
+
+
+def finetune(
+    net: Network,
+    source: Any,
+    config: FineTuneConfig | dict[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    beside: str | Path | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+    transformation: Any = None,
+    loss: Callable[..., Any] | None = None,
+) -> FineTuning:
+    """Continue the training of a network on new recordings.
+
+    Arguments:
+        net: the network; its precision is that of the training.
+        source: recordings: a file or a folder, a pair of arrays `(x, y)`, a list of
+            such pairs, a DataFrame. See `jlstm.dataset.recordings`.
+        config: how to train; keys as in a TOML file.
+        out: a folder for checkpoints. A run that was killed goes on from its last one,
+            and ends with the same weights, bit for bit.
+        beside: a MAT file in which plain names are looked up.
+        callback: called with the `Progress` before the first epoch, when all is known
+            to fit, and after every epoch; true stops the run.
+        transformation: any optax transformation in place of the solver.
+        loss: of one sequence, `(y, target, weights, scale) -> ()`, in place of the
+            configured one.
+
+    Returns:
+        the network and what is to be known of the run.
+
+    Raises:
+        InputError: data or configuration do not fit the network.
+    """
+    config = as_config(config)
+    parts = split(recordings(source, net, config.data, beside=beside), config.data)
+    if config.normalization == "recompute":
+        net = renormalised(net, parts.train)
+    training = windows(parts.train, config.data)
+    validation = windows(parts.validation, config.data) if parts.validation else []
+    task = Task.of(
+        net, config,
+        steps_per_epoch=max(1, _steps(training, config)),
+        transformation=transformation, loss=loss, scale=_spread(parts.train),
+    )  # fmt: skip
+    file = None if out is None else Path(out) / CHECKPOINT
+    print_ = fingerprint(task, parts)
+    if file is not None and file.is_file():
+        progress = checkpoint.load(file, task, print_)
+        if progress.reason == MAX_EPOCHS:  # there may be more of them now
+            progress.reason = ""
+    else:
+        progress = begin(task, validation, training)
+
+    def after(progress: Progress) -> Any:
+        stop = callback(progress) if callback is not None else False
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(file, progress, print_)
+        return stop
+
+    if callback is not None and callback(progress) and not progress.reason:
+        progress.reason = CALLED
+    progress = run(task, progress, training, validation, after=after)
+    return _result(task, progress, parts)
+
+
+def _steps(training: list[Recording], config: FineTuneConfig) -> int:
+    """Steps of the solver in an epoch."""
+    drop, cut = config.semantics == "matlab", config.split_length
+    return sum(
+        -(-batch.x.shape[1] // cut) if cut else 1
+        for batch in batches(training, config, 0, drop_last=drop)
+    )
+
+
+def _spread(training: list[Recording]) -> np.ndarray:
+    """Standard deviation of the targets, by output, of what is scored."""
+    y = np.concatenate([np.atleast_2d(one.y) for one in training])
+    seen = np.concatenate([np.atleast_2d(one.weights) for one in training]) > 0
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.std(np.where(seen, y, np.nan), axis=0), nan=0.0)
+
+
+def fingerprint(task: Task, parts: Parts) -> str:
+    """What has to be the same for a run to be resumed: all but its length."""
+    text = json.loads(msgspec.json.encode(task.config))
+    if task.config.learn_rate_schedule != "cosine":
+        text.pop("max_epochs")
+    digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
+    for leaf in jax.tree.leaves(task.net.layers):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    for part in parts:
+        for one in part:
+            for array in (one.x, one.y, one.weights):
+                digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def renormalised(net: Network, training: list[Recording]) -> Network:
+    """The network with the statistics of new data in its input layer.
+
+    Raises:
+        InputError: the input layer does not normalise.
+    """
+    (name,) = net.inputs
+    layer: Any = net.layers[name]
+    x = np.concatenate([one.x for one in training]).astype(np.float64)
+    found = {"mean": x.mean(0), "std": x.std(0, ddof=1), "minimum": x.min(0),
+             "maximum": x.max(0)}  # fmt: skip
+    wanted = STATISTICS[layer.normalization]
+    if not wanted:
+        raise InputError(
+            "the input layer does not normalise",
+            place=f"layer '{name}'",
+            do='leave normalization = "keep"',
+        )
+    new = {}
+    for field in wanted:
+        old = getattr(layer, field)
+        if np.shape(old) not in (found[field].shape, ()):
+            raise InputError(
+                "these statistics cannot be computed anew",
+                place=f"layer '{name}', {field}",
+                found=f"shape {np.shape(old)}",
+                expected=f"shape {found[field].shape}",
+            )
+        new[field] = found[field].astype(np.asarray(old).dtype)
+    changed = dataclasses.replace(layer, **new)
+    return net.replace(layers=net.layers | {name: changed})
+
+
+def _result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
+    def finished(trained: Any) -> Network:
+        found = network(task, {path: np.asarray(a) for path, a in trained.items()})
+        return jax.tree.map(np.asarray, found)
+
+    diverged = progress.reason == DIVERGED
+    best = finished(progress.best)
+    last = best if diverged else finished(progress.state.parameters)
+    keep = best if diverged or task.config.output_network == "best" else last
+    before, after = {}, {}
+    for name, part in zip(Parts._fields, parts, strict=True):
+        if part:
+            before[name] = measured(task.net, part)
+            after[name] = measured(keep, part)
+    every = len(parameters(task.net))
+    return FineTuning(
+        keep, last, tuple(progress.history), progress.reason, progress.best_epoch,
+        before, after, task.trained, every - len(task.trained),
+    )  # fmt: skip
+
+
+def measured(net: Network, part: list[Recording]) -> dict[str, float]:
+    """Metrics of the predictions for recordings."""
+    net = net.replace(origin=Origin(), saved=None)
+    ys = [np.asarray(predict(net, one.x)) for one in part]
+    targets = [np.where(one.weights > 0, one.y, np.nan) for one in part]
+    return summary(ys, targets, classes=bool(net.classes))

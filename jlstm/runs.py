@@ -1,0 +1,149 @@
+"""The folder of a fine-tuning run: what went in, how it went, what came out.
+
+run.json              network, data, versions: enough to do it again or go on
+config.toml           every option, resolved
+checkpoint.safetensors   where the run stands
+log.jsonl             one line an epoch
+best.safetensors last.safetensors   networks, in the native format
+result.json loss.png prediction.png   once it has ended
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from .config import FineTuneConfig, read_config
+from .errors import DamagedFile, InputError
+from .finetuning import FineTuning
+from .formats import native, save
+from .training.loop import Progress
+
+PACKAGES = ("jlstm", "jax", "jaxlib", "optax", "numpy")
+SETTINGS = ("file", "variable", "layers", "data", "precision")
+
+
+def begin(out: Path, config: FineTuneConfig, **settings: Any) -> None:
+    """Make the folder and write what goes in.
+
+    Arguments:
+        out: the folder; it must be empty or new.
+        config: how to train.
+        settings: file, variable, layers, data, precision, as the command was given.
+
+    Raises:
+        InputError: there is a run in it already.
+    """
+    require_new(out)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [settings["file"], *str(settings["data"] or "").split(",")]
+    found = {name: _text(settings.get(name)) for name in SETTINGS} | {
+        "sha256": {str(path): _digest(Path(path)) for path in paths if path},
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    plain = msgspec.to_builtins(config)
+    native.write_whole(out / "config.toml", _toml(plain).encode())
+    native.write_whole(out / "run.json", _json(found))
+
+
+def require_new(out: Path) -> None:
+    """Refuse a folder in which there is a run."""
+    if (out / "run.json").exists():
+        raise InputError(
+            "there is a run in this folder already",
+            file=out,
+            do=f"jlstm finetune --resume {out}, or another --out",
+        )
+
+
+def headline(progress: Progress) -> str:
+    """Loss and rate in a few words."""
+    row = progress.history[-1]
+    shown = row.get("validation_loss", row.get("training_loss"))
+    rate = f", {1 / row['seconds']:.3g} epochs/s" if row.get("seconds") else ""
+    return f"loss {shown:.4g}{rate}"
+
+
+def resumed(out: Path) -> tuple[dict[str, Any], FineTuneConfig]:
+    """What `begin` wrote: the settings and the configuration.
+
+    Raises:
+        InputError: there is no run, or its network or data have changed since.
+        DamagedFile: its files are not whole.
+    """
+    file = out / "run.json"
+    if not file.is_file():
+        raise InputError("there is no run in this folder", file=out)
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        digests = dict(found["sha256"])
+        settings = {name: found[name] for name in SETTINGS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFile("not a record of a run", file=file, found=error) from None
+    for path, digest in digests.items():
+        if _digest(Path(path)) != digest:
+            raise InputError(
+                "the file has changed since the run began",
+                file=path,
+                do="put the old one back, or begin anew",
+            )
+    return settings, read_config(out / "config.toml")
+
+
+def log(out: Path, progress: Progress) -> None:
+    """One line an epoch; written whole, so that a resumed run repeats none."""
+    lines = [json.dumps(finite(row)) for row in progress.history]
+    native.write_whole(out / "log.jsonl", ("\n".join(lines) + "\n").encode())
+
+
+def finish(out: Path, result: FineTuning) -> None:
+    """Write what came out; pictures where matplotlib is installed."""
+    save(result.net, out / "best.safetensors")
+    save(result.last, out / "last.safetensors")
+    native.write_whole(out / "result.json", _json(finite(result.to_dict())))
+
+
+def _toml(plain: dict[str, Any]) -> str:
+    import tomli_w
+
+    # What is not set has no value in TOML.
+    return tomli_w.dumps({k: v for k, v in plain.items() if v is not None})
+
+
+def _digest(path: Path) -> str:
+    """The hash of a file, or of the files of a folder; empty for a name of none."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for one in sorted(path.iterdir()):
+            if one.is_file():
+                digest.update(one.name.encode() + one.read_bytes())
+    elif path.is_file():
+        digest.update(path.read_bytes())
+    else:
+        return ""
+    return digest.hexdigest()
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def finite(value: Any) -> Any:
+    """The same with null in place of what JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

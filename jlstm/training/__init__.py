@@ -1,0 +1,1 @@
+"""Continuing the training of a network: losses, solvers, batches, the loop."""

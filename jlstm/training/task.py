@@ -1,0 +1,262 @@
+"""One training step, as pure functions over an explicit state.
+
+    task = Task.of(net, config, steps_per_epoch=10)
+    state = init(task)
+    for batch in batches:
+        state, loss = step(task, state, batch)
+    tuned = network(task, state.parameters)
+
+`finetune` is this loop with data, validation and checkpoints around it; whoever needs
+another loop writes it from these pieces.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ..config import FineTuneConfig
+from ..dataset import Batch
+from ..errors import InputError
+from ..forward import forward, looks_at_all_steps
+from ..network import Network, Origin
+from ..pytree import Array, pytree
+from .losses import loss as loss_of
+from .parameters import (
+    Matrix,
+    Parameters,
+    chosen,
+    low_rank,
+    matrices,
+    merged,
+    parameters,
+    with_parameters,
+)
+from .solvers import rules, solver
+
+
+@pytree
+class TrainingState:
+    """All that changes from step to step: what a checkpoint holds."""
+
+    parameters: Parameters
+    solver: Any
+    steps: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """All that stays: a network, what is trained of it, and how.
+
+    Arguments:
+        net: the network as it was imported, on which the trained arrays are put.
+        config: how to train.
+        trained: paths of the arrays that are trained.
+        matrices: those of them that are corrected by low rank instead.
+        solver: turns gradients into steps.
+        loss: of one sequence, `(y, target, weights, scale) -> ()`.
+        scale: spread of the targets by output, for losses that need it.
+        ragged: whether sequences of a batch differ in length.
+    """
+
+    net: Network
+    config: FineTuneConfig
+    trained: tuple[str, ...]
+    matrices: tuple[Matrix, ...]
+    solver: optax.GradientTransformationExtraArgs
+    loss: Callable[[Any, Any, Any, Any], Array]
+    scale: Any = 1.0
+    ragged: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        net: Network,
+        config: FineTuneConfig,
+        *,
+        steps_per_epoch: int,
+        transformation: optax.GradientTransformation | None = None,
+        loss: Callable[[Any, Any, Any, Any], Array] | None = None,
+        scale: Any = 1.0,
+        ragged: bool = False,
+    ) -> Task:
+        """Everything made ready for a network and a configuration.
+
+        Arguments:
+            net: the network; double precision trains in double precision.
+            config: how to train.
+            steps_per_epoch: schedules count epochs by it.
+            transformation: any optax transformation in place of `config.solver`.
+            loss: of one sequence, in place of `config.loss`.
+            scale: spread of the targets by output.
+            ragged: whether sequences of a batch may differ in length.
+
+        Raises:
+            InputError: what cannot be trained like this.
+        """
+        if len(net.inputs) != 1 or len(net.outputs) != 1:
+            raise InputError(
+                "only networks of one input and one output are trained",
+                found=f"{len(net.inputs)} inputs, {len(net.outputs)} outputs",
+            )
+        whole = [n for n, layer in net.layers.items() if looks_at_all_steps(layer)]
+        if ragged and whole:
+            raise InputError(
+                f"layer '{whole[0]}' looks at all steps at once",
+                found="sequences of different length",
+                expected="one length",
+                do="set window in [data], or a mini_batch_size of 1",
+            )
+        trained = chosen(net, config.only, config.freeze)
+        some = matrices(net, trained) if config.lora_rank else ()
+        corrected = {path for matrix in some for path in matrix.gates}
+        start = [path for path in trained if path not in corrected]
+        start += low_rank(net, some, config.lora_rank, config.seed) if some else []
+        return cls(
+            net.replace(origin=Origin(), saved=None), config, trained, some,
+            solver(config, rules(net, start), steps_per_epoch,
+                   transformation=transformation),
+            loss or loss_of(config, net), scale, ragged,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def start(self) -> Parameters:
+        """The trained arrays before the first step."""
+        corrected = {path for matrix in self.matrices for path in matrix.gates}
+        every = parameters(self.net)
+        plain = {path: every[path] for path in self.trained if path not in corrected}
+        rank, seed = self.config.lora_rank, self.config.seed
+        return plain | (low_rank(self.net, self.matrices, rank, seed) if rank else {})
+
+    @functools.cached_property
+    def on_device(self) -> Network:
+        """The network where it computes, so that no step has to bring it there."""
+        return jax.device_put(self.net)
+
+    @functools.cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """One step, compiled once for each shape of a batch."""
+        return jax.jit(functools.partial(_step, self), donate_argnums=1)
+
+    @functools.cached_property
+    def scored(self) -> Callable[..., Any]:
+        """The loss of each sequence of a batch without dropout, compiled."""
+        return jax.jit(functools.partial(_losses, self, key=None))
+
+
+def init(task: Task) -> TrainingState:
+    """The state before the first step; solvers start anew, as MATLAB's do."""
+    # Copies: a step gives the memory of its state away.
+    start: Parameters = {path: jnp.array(a) for path, a in task.start.items()}
+    return TrainingState(start, task.solver.init(start), jnp.int32(0))
+
+
+def step(
+    task: Task, state: TrainingState, batch: Batch, carry: Any = None
+) -> tuple[TrainingState, Array, Any]:
+    """One step of the solver on one batch.
+
+    Arguments:
+        task: what is trained.
+        state: where training stands; its memory is reused, so keep no reference.
+        batch: the sequences.
+        carry: states of the recurrent layers `(B, ...)` to start from, as the batch
+            before returned them; the network's initial state by default.
+
+    Returns:
+        the new state, the loss of the batch before the step, the states of the
+        recurrent layers after the batch.
+    """
+    if carry is None:
+        carry = initial_carry(task, len(batch.x))
+    return task.compiled(task.on_device, state, batch, carry)
+
+
+def initial_carry(task: Task, count: int) -> Any:
+    """The network's initial state, once for each sequence."""
+    return jax.tree.map(
+        lambda a: jnp.broadcast_to(jnp.asarray(a), (count, *np.shape(a))),
+        task.net.initial,
+    )
+
+
+def network(task: Task, trained: Parameters) -> Network:
+    """The network with what was trained."""
+    return with_parameters(
+        task.net, merged(parameters(task.net), trained, task.matrices)
+    )
+
+
+def loss(
+    task: Task,
+    net: Network,
+    trained: Parameters,
+    batch: Batch,
+    carry: Any,
+    key: Array | None,
+) -> tuple[Array, tuple[Array, Any]]:
+    """What a step makes smaller, with the data loss and the states after the batch.
+
+    The mean over sequences, and `anchor / 2` times the squared distance of the trained
+    arrays to the imported ones.
+    """
+    values, real, after = _losses(task, net, trained, batch, carry, key=key)
+    mean = jnp.sum(values * real) / jnp.maximum(real.sum(), 1)
+    total = mean
+    if task.config.anchor:
+        base = parameters(net)
+        now = merged(base, trained, task.matrices)
+        away = sum(jnp.sum((a - base[path]) ** 2) for path, a in now.items())
+        total = total + 0.5 * task.config.anchor * away
+    return total, (mean, jax.lax.stop_gradient(after))
+
+
+def _losses(
+    task: Task,
+    net: Network,
+    trained: Parameters,
+    batch: Batch,
+    carry: Any,
+    *,
+    key: Array | None,
+) -> tuple[Array, Array, Any]:
+    """The loss of each sequence, which sequences are real, the states after them."""
+    net = with_parameters(net, merged(parameters(net), trained, task.matrices))
+    (name,), (output,) = net.inputs, net.outputs
+
+    def one(x: Any, y: Any, w: Any, n: Any, state: Any, number: Any) -> Any:
+        own = None if key is None else jax.random.fold_in(key, number)
+        length = n if task.ragged else None
+        after, values, _ = forward(net, {name: x}, state, length=length, key=own)
+        return task.loss(values[output], y, w, task.scale), after
+
+    numbers = jnp.arange(len(batch.x))
+    values, after = jax.vmap(one)(*batch, carry, numbers)
+    flat = batch.weights.reshape(len(batch.x), -1)
+    real = jnp.any(flat > 0, axis=1).astype(values.dtype)
+    return jnp.where(real > 0, values, jnp.zeros_like(values)), real, after
+
+
+def _step(
+    task: Task, net: Network, state: TrainingState, batch: Batch, carry: Any
+) -> tuple[TrainingState, Array, Any]:
+    key = jax.random.fold_in(jax.random.key(task.config.seed), state.steps)
+
+    def value(trained: Parameters) -> Array:
+        return loss(task, net, trained, batch, carry, key)[0]
+
+    (total, (mean, after)), slopes = jax.value_and_grad(
+        lambda p: loss(task, net, p, batch, carry, key), has_aux=True
+    )(state.parameters)
+    updates, inner = task.solver.update(
+        slopes, state.solver, state.parameters, value=total, grad=slopes, value_fn=value
+    )
+    moved: Any = optax.apply_updates(state.parameters, updates)
+    return TrainingState(moved, inner, state.steps + 1), mean, after

@@ -1,0 +1,234 @@
+"""Fine-tuning: what it returns, how it stops, and that a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from networks import gru, lstm, normal
+
+import jlstm as jl
+from jlstm import layers as L
+from jlstm.errors import DamagedFile, InputError
+from jlstm.finetuning import CHECKPOINT, finetune
+from jlstm.network import Network
+from jlstm.training.loop import CALLED, DIVERGED, MAX_EPOCHS, PATIENCE
+from jlstm.training.parameters import parameters
+
+DATA = {"window": 20, "validation": 0.25}
+
+
+@pytest.fixture(scope="module")
+def net() -> Network:
+    rng = np.random.default_rng(3)
+    return Network.build(
+        {
+            "in": L.Input((2,)),
+            "one": lstm(rng, 6, 2),
+            "drop": L.Dropout(0.2),
+            "two": gru(rng, 5, 6),
+            "fc": L.FullyConnected(normal(rng, 1, 5), normal(rng, 1)),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def recording(net) -> tuple[np.ndarray, np.ndarray]:
+    """What another network of the same structure makes of random input."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(400, 2))
+    moved = {p: a + 0.3 * rng.normal(size=a.shape) for p, a in parameters(net).items()}
+    from jlstm.training.parameters import with_parameters
+
+    other = with_parameters(net, {p: np.float32(a) for p, a in moved.items()})
+    return x, np.asarray(jl.predict(other, x))
+
+
+def same(a: Network, b: Network) -> bool:
+    x, y = jax.tree.leaves(a.layers), jax.tree.leaves(b.layers)
+    return all(np.array_equal(p, q) for p, q in zip(x, y, strict=True))
+
+
+def test_the_error_on_data_held_out_falls(net, recording):
+    config = {"max_epochs": 40, "mini_batch_size": 5, "initial_learn_rate": 0.01}
+    config |= {"data": {**DATA, "test": 0.2}}
+    found = finetune(net, recording, config)
+    assert found.reason == MAX_EPOCHS and len(found.history) == 41
+    assert 0 < found.best_epoch <= 40
+    for part in ("train", "validation", "test"):
+        assert found.after[part]["rmse"] < 0.8 * found.before[part]["rmse"], found
+    # Metrics are those of the network that is returned, from predictions of its own.
+    x, y = recording
+    here = slice(320, 400)
+    want = np.sqrt(np.mean((np.asarray(jl.predict(found.net, x[here])) - y[here]) ** 2))
+    assert abs(found.after["test"]["rmse"] - want) < 1e-6 * want
+    best = min(row["validation_loss"] for row in found.history)
+    assert found.history[found.best_epoch]["validation_loss"] == best
+    json.dumps(found.to_dict())
+    assert "before" in str(found)
+
+
+def test_the_loss_is_that_of_the_predictions(net, recording):
+    """Row 0 is the imported network: half the mean squared error of its windows."""
+    found = finetune(net, recording, {"max_epochs": 1, "data": DATA})
+    x, y = recording
+    halves = [
+        np.mean((np.asarray(jl.predict(net, x[k : k + 20])) - y[k : k + 20]) ** 2) / 2
+        for k in range(300, 400, 20)
+    ]
+    assert abs(found.history[0]["validation_loss"] - np.mean(halves)) < 1e-6
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(net, recording, tmp_path):
+    config = {"max_epochs": 5, "mini_batch_size": 4, "data": DATA}
+    whole = finetune(net, recording, config, out=tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(progress):
+        if progress.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune(net, recording, config, out=tmp_path / "part", callback=kill)
+    seen = []
+    rest = finetune(
+        net, recording, config, out=tmp_path / "part",
+        callback=lambda p: seen.append(p.epoch),
+    )  # fmt: skip
+    assert seen == [2, 3, 4, 5]
+    assert same(whole.net, rest.net) and same(whole.last, rest.last)
+    assert not same(whole.last, net)
+    for a, b in zip(whole.history, rest.history, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    # Once it has ended there is nothing to be done, unless it may be longer.
+    finetune(net, recording, config, out=tmp_path / "part", callback=kill)
+    longer = finetune(net, recording, config | {"max_epochs": 6}, out=tmp_path / "part")
+    assert len(longer.history) == 7
+    again = finetune(net, recording, config | {"max_epochs": 6})
+    assert same(longer.last, again.last)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"initial_learn_rate": 0.5},
+        {"seed": 1},
+        {"data": {**DATA, "window": 40}},
+        {"max_epochs": 3, "learn_rate_schedule": "cosine"},
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(net, recording, tmp_path, change):
+    config = {"max_epochs": 1, "data": DATA}
+    finetune(net, recording, config, out=tmp_path)
+    with pytest.raises(InputError, match="belongs to another run"):
+        finetune(net, recording, config | change, out=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_alone(net, recording, tmp_path):
+    config = {"max_epochs": 1, "data": DATA}
+    finetune(net, recording, config, out=tmp_path)
+    file = tmp_path / CHECKPOINT
+    short = file.read_bytes()[:-40]
+    file.write_bytes(short)
+    with pytest.raises(DamagedFile, match="not a checkpoint"):
+        finetune(net, recording, config, out=tmp_path)
+    assert file.read_bytes() == short
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_diverged_run_keeps_its_best_network(net, recording):
+    config = {"solver": "sgdm", "initial_learn_rate": 1e12, "max_epochs": 9}
+    found = finetune(net, recording, config | {"data": DATA})
+    assert found.reason == DIVERGED and len(found.history) < 9
+    assert found.best_epoch == 0 and same(found.net, net) and same(found.last, net)
+
+
+def test_patience_and_callback_stop(net, recording):
+    config = {"initial_learn_rate": 1e-12, "validation_patience": 2, "max_epochs": 50}
+    found = finetune(net, recording, config | {"data": DATA})
+    assert found.reason == PATIENCE and len(found.history) < 50
+    found = finetune(net, recording, {"data": DATA}, callback=lambda p: p.epoch == 2)
+    assert found.reason == CALLED and len(found.history) == 3
+
+
+def test_nothing_is_compiled_after_the_first_epoch(net, recording, monkeypatch):
+    from jlstm.training import loop
+
+    tasks = set()
+    original = loop.step
+    monkeypatch.setattr(
+        loop, "step", lambda task, *rest: (tasks.add(task), original(task, *rest))[1]
+    )
+    sizes = []
+
+    def look(progress):
+        for task in tasks:
+            sizes.append((task.compiled._cache_size(), task.scored._cache_size()))
+
+    config = {"max_epochs": 4, "mini_batch_size": 4, "data": {**DATA, "window": 17}}
+    finetune(net, recording, config, callback=look)
+    assert len(sizes) == 4 and sizes[0] == sizes[-1] and sizes[0][0] >= 1
+
+
+def test_statistics_are_kept_or_computed_anew(recording):
+    rng = np.random.default_rng(1)
+    ones = np.ones(2, np.float32)
+    start = L.Input((2,), normalization="zscore", mean=5 * ones, std=3 * ones)
+    net = Network.build(
+        {
+            "in": start,
+            "one": lstm(rng, 4, 2),
+            "fc": L.FullyConnected(normal(rng, 1, 4), normal(rng, 1)),
+        }
+    )
+    config = {"max_epochs": 1, "output_network": "last", "data": DATA}
+    kept = finetune(net, recording, config).net
+    np.testing.assert_array_equal(kept.layers["in"].mean, start.mean)
+    new = finetune(net, recording, config | {"normalization": "recompute"}).net
+    x = recording[0][:300]
+    np.testing.assert_allclose(new.layers["in"].mean, x.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(new.layers["in"].std, x.std(0, ddof=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"solvr": "adam"}, "unknown field `solvr`"),
+        ({"initial_learn_rate": -1.0}, "> 0"),
+        ({"data": {"validation": 0.6, "test": 0.5}}, "nothing is left to train on"),
+        ({"data": {"window": 10, "overlap": 10}}, "overlap is as long"),
+        ({"freeze": ["*"]}, "every parameter is frozen"),
+        ({"loss": "cross-entropy"}, "softmax"),
+        ({"normalization": "recompute"}, "does not normalise"),
+        ({"solver": "adamw", "semantics": "matlab"}, "adamw"),
+    ],
+)
+def test_wrong_configurations_stop_early(net, recording, config, words):
+    with pytest.raises(InputError, match=words):
+        finetune(net, recording, config)
+
+
+def test_data_that_do_not_fit_stop_early(net, recording):
+    x, y = recording
+    with pytest.raises(InputError):
+        finetune(net, (x[:, :1], y), {"data": DATA})
+    with pytest.raises(InputError, match="no step is scored"):
+        finetune(net, (x, np.full_like(y, np.nan)), {"data": DATA})
+
+
+def test_targets_that_are_missing_are_not_learned_from(net, recording):
+    x, y = recording
+    holes = y.copy()
+    holes[7::11] = np.nan
+    junk = y.copy()
+    junk[7::11] = 1e6
+    config = {"max_epochs": 2, "data": DATA}
+    found = finetune(net, (x, holes), config)
+    assert np.isfinite(found.history[-1]["training_loss"])
+    assert found.history[-1]["training_loss"] < 10
+    other = finetune(net, (x, junk), config)
+    assert other.history[-1]["training_loss"] > 1e6
