@@ -1,6 +1,8 @@
 """The configuration: every wrong key and value is named, and nothing is passed over."""
 
 import math
+from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,6 +11,7 @@ import tomli_w
 from jlstm.config import Data, FineTuneConfig, as_config, read_config
 from jlstm.errors import InputError
 
+CONFIGS = Path(__file__).parent.parent / "configs" / "finetune"
 TOML = """
 solver = "sgdm"
 initial_learn_rate = 0.05
@@ -226,3 +229,13 @@ def test_an_error_in_a_file_says_which(tmp_path):
         with pytest.raises(InputError, match=summary) as caught:
             read_config(path)
         assert caught.value.place == str(path)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+def test_the_examples_are_configurations_with_a_comment_above_every_key(path):
+    read_config(path)
+    lines = path.read_text("utf-8").splitlines()
+    for above, line in pairwise(lines):
+        if line and not line.startswith("#"):
+            # A comment may stand above a few keys that belong together.
+            assert above.startswith("#") or "=" in above or line.startswith("["), line

@@ -70,6 +70,18 @@ def test_the_error_on_data_held_out_falls(net, recording):
     assert "before" in str(found)
 
 
+@pytest.mark.parametrize("solver", ["adam", "rmsprop", "sgdm", "lbfgs"])
+@pytest.mark.parametrize("semantics", ["exact", "matlab"])
+def test_every_solver_learns(net, recording, solver, semantics):
+    """Also that no two pieces of a state share memory, which a step gives away."""
+    config = {"solver": solver, "semantics": semantics, "max_epochs": 15}
+    if solver != "lbfgs":
+        config |= {"mini_batch_size": 5, "initial_learn_rate": 3e-3}
+    found = finetune(net, recording, config | {"data": DATA})
+    first, last = found.history[1], found.history[-1]
+    assert last["training_loss"] < 0.95 * first["training_loss"], found.history
+
+
 def test_the_loss_is_that_of_the_predictions(net, recording):
     """Row 0 is the imported network: half the mean squared error of its windows."""
     found = finetune(net, recording, {"max_epochs": 1, "data": DATA})

@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from . import fitting, outputs
-from .inputs import reordered, sequences_reordered
-from .lengths import one_answer
+from .inputs import reordered
 from .ordering import order_of_features
 from .scales import affine as input_affine
 from .scales import spread_changed
@@ -43,7 +40,6 @@ class Scaling:
             *self._scaled_inputs([()], self._slopes())[:1],
             *self._scaled_inputs([()], self._spreads())[:1],
             *self._reordered(),
-            *self._sequences(),
         ]
         return found
 
@@ -153,23 +149,6 @@ class Scaling:
         if order is None:
             return []
         return bench.look([(reordered(order),)], FULL_ROWS, "order of the features")
-
-    def _sequences(self) -> list[Scored]:
-        """The order of sequences, of which each has one answer, by their answers."""
-        bench = self.bench
-        if len(bench.base.runs) < 3 or not one_answer(bench.base):
-            return []
-        ((_, mine),) = bench.evaluate([()], None, "order of the sequences")
-        rows = [
-            [np.concatenate([v[n].ravel() for n in bench.observed.names]) for v in some]
-            for some in (bench.observed.values, mine)
-        ]
-        theirs, ours = map(np.nan_to_num, map(np.stack, rows))
-        _, order = linear_sum_assignment(cdist(theirs, ours))
-        order = tuple(map(int, order))
-        if order == tuple(range(len(order))):
-            return []
-        return bench.look([(sequences_reordered(order),)], FULL_ROWS, "sequences")
 
     def _affine_starts(self) -> np.ndarray:
         """Slopes and offsets on a grid, and those that statistics of x suggest."""

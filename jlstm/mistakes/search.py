@@ -14,6 +14,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
 from . import outputs
 from .bench import ROWS, Values, evaluate
 from .evidence import (
@@ -26,6 +30,8 @@ from .evidence import (
     errors,
     score,
 )
+from .inputs import sequences_reordered
+from .lengths import one_answer
 from .scaling import Scaling
 from .screening import (
     agreeing,
@@ -211,6 +217,8 @@ class Search:
         near = [m for m in late if abs(m.parameters.get("steps", 0)) <= 3]
         alone, combined = [], []
         for mistakes, (trial, values) in zip(candidates, found, strict=True):
+            if (other := self._regrouped(mistakes, values, observed)) is not None:
+                (combined if mistakes else alone).append(other)
             rare = any(not m.paired for m in mistakes)
             for extra in (None, *(() if rare else late if not mistakes else near)):
                 if extra is not None and not compatible((*mistakes, extra)):
@@ -228,6 +236,24 @@ class Search:
         self.tried[2] += len(combined)
         combined.sort(key=lambda s: s.score)
         return alone, combined[: 4 * KEPT]
+
+    def _regrouped(
+        self, mistakes: Mistakes, values: list[Values], observed: Observation
+    ) -> Scored | None:
+        """The order of sequences, of which each has one answer, by their answers."""
+        if len(values) < 3 or not one_answer(self.bench.base):
+            return None
+        theirs, mine = (
+            np.nan_to_num([np.concatenate([v[n].ravel() for n in v]) for v in some])
+            for some in (observed.values, values)
+        )
+        _, found = linear_sum_assignment(cdist(theirs, mine))
+        order = tuple(map(int, found))
+        mistake = sequences_reordered(order)
+        if order == tuple(range(len(order))) or not compatible((*mistakes, mistake)):
+            return None
+        points = score(errors([values[k] for k in order], observed))
+        return Scored(points, (*mistakes, mistake))
 
     def _note_lasting(
         self,

@@ -153,9 +153,10 @@ class Task:
 
 def init(task: Task) -> TrainingState:
     """The state before the first step; solvers start anew, as MATLAB's do."""
-    # Copies: a step gives the memory of its state away.
+    # Copies of everything: a step gives the memory of its state away, each piece once.
     start: Parameters = {path: jnp.array(a) for path, a in task.start.items()}
-    return TrainingState(start, task.solver.init(start), jnp.int32(0))
+    inner = jax.tree.map(jnp.array, task.solver.init(start))
+    return TrainingState(start, inner, jnp.int32(0))
 
 
 def step(
