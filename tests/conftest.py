@@ -6,6 +6,7 @@ Shapes and types are also checked at run time, where a function declares them, b
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,14 @@ ROOT = Path(__file__).resolve().parent.parent
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Layers broadcast their parameters over whatever axes lead: that is their contract.
 jax.config.update("jax_numpy_rank_promotion", "allow")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_given_back() -> Iterator[None]:
+    """A process has so many memory maps, and every compiled program takes some."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
