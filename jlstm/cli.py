@@ -381,13 +381,17 @@ def finetune(
     from . import runs
     from .finetuning import finetune as train
 
-    del config  # its values are the defaults of the options
     asked: dict[str, Any] = dict(
         file=file, variable=variable, layers=layers, data=data, precision=precision
     )
     if resume is not None:
-        if any(value not in (None, "auto") for value in (*asked.values(), out)):
-            raise InputError("--resume takes everything from the folder", found="more")
+        more = (*asked.values(), out, config)
+        if any(v not in (None, "auto") for v in more) or options != DEFAULTS:
+            raise InputError(
+                "--resume takes everything from the folder",
+                found="more options",
+                do=f"for a longer run change max_epochs in {resume / 'config.toml'}",
+            )
         asked, options = runs.resumed(resume)
     elif file is None or data is None:
         raise InputError(
@@ -406,7 +410,7 @@ def finetune(
         def after(now: Any) -> None:
             if progress is not None:
                 progress(runs.headline(now), now.epoch, options.max_epochs)
-            if out is not None and not now.epoch:
+            if out is not None and not (out / "run.json").exists():
                 runs.begin(out, options, **asked)
             if folder is not None:
                 runs.log(folder, now)
@@ -422,7 +426,7 @@ def finetune(
     else:
         print(found)
         if folder is not None:
-            print(f"{folder / 'best.safetensors'}: the network")
+            print(f"{folder / 'net.safetensors'}: the network")
     return 0
 
 

@@ -5,6 +5,7 @@ Names are those of MATLAB's `trainingOptions` in snake_case, and mean the same.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -101,7 +102,7 @@ class FineTuneConfig(
     """Sequences of a mini-batch are cut to so many steps and the state is carried from
     cut to cut; 0 does not cut. MATLAB's numeric SequenceLength."""
     validation_frequency: Count = 1
-    """Epochs from one look at the validation data to the next."""
+    """Epochs from one look at the validation data to the next (not steps)."""
     validation_patience: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Looks without an improvement after which to stop; 0 never stops."""
     output_network: Literal["best", "last"] = "best"
@@ -137,15 +138,15 @@ def read_config(file: Path) -> FineTuneConfig:
 
 
 def as_config(given: Any, place: str = "config") -> FineTuneConfig:
-    """A configuration from a dictionary; one that is already made passes through.
+    """A configuration from a dictionary, or one that is already made, checked.
 
     Raises:
         InputError: an unknown key, or a value that is not possible.
     """
-    if isinstance(given, FineTuneConfig):
-        return given
+    # A struct that was made in Python has not been checked by anyone.
+    plain = msgspec.to_builtins(given) if isinstance(given, FineTuneConfig) else given
     try:
-        config = msgspec.convert(given or {}, FineTuneConfig)
+        config = msgspec.convert(plain or {}, FineTuneConfig)
     except msgspec.ValidationError as error:
         raise InputError(
             "not a configuration",
@@ -153,6 +154,20 @@ def as_config(given: Any, place: str = "config") -> FineTuneConfig:
             found=str(error),
             do="`jlstm finetune --help` lists every key",
         ) from None
+    for name in config.__struct_fields__:
+        value = getattr(config, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(
+                "not a finite number", place=place, found=f"{name} {value}"
+            )
+    if config.validation_frequency > config.max_epochs:
+        raise InputError(
+            "the network would never be looked at",
+            place=place,
+            found=f"validation_frequency {config.validation_frequency}, max_epochs "
+            f"{config.max_epochs}",
+            expected="at most max_epochs: it counts epochs, where MATLAB counts steps",
+        )
     data = config.data
     for name in ("overlap", "washout"):
         value = getattr(data, name)

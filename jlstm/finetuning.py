@@ -14,15 +14,23 @@ import msgspec
 import numpy as np
 
 from .config import FineTuneConfig, as_config
-from .dataset import Parts, Recording, batches, recordings, split, windows
+from .dataset import Parts, Recording, recordings, split, windows
 from .errors import InputError
 from .layers.inputs import STATISTICS
 from .metrics import summary
 from .network import Network, Origin, predict
 from .training import checkpoint
-from .training.loop import CALLED, DIVERGED, MAX_EPOCHS, Progress, begin, run
+from .training.loop import (
+    CALLED,
+    DIVERGED,
+    MAX_EPOCHS,
+    Progress,
+    begin,
+    run,
+    steps_per_epoch,
+)
 from .training.parameters import parameters
-from .training.task import Task, network
+from .training.task import Task, init, network
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -33,7 +41,7 @@ class FineTuning:
 
     Arguments:
         net: the network: the one of the best validation loss, or the last one.
-        last: the network after the last step.
+        last: the network after the last step; the best one where the loss diverged.
         history: one row an epoch: epoch, steps, training_loss, validation_loss.
         reason: why it stopped.
         best_epoch: the epoch of the best validation loss; 0 is the imported network.
@@ -120,15 +128,15 @@ def finetune(
     validation = windows(parts.validation, config.data) if parts.validation else []
     task = Task.of(
         net, config,
-        steps_per_epoch=max(1, _steps(training, config)),
+        steps_per_epoch=steps_per_epoch(config, training),
         transformation=transformation, loss=loss, scale=_spread(parts.train),
     )  # fmt: skip
     file = None if out is None else Path(out) / CHECKPOINT
     print_ = fingerprint(task, parts)
     if file is not None and file.is_file():
         progress = checkpoint.load(file, task, print_)
-        if progress.reason == MAX_EPOCHS:  # there may be more of them now
-            progress.reason = ""
+        if progress.reason == MAX_EPOCHS and progress.epoch < config.max_epochs:
+            progress.reason = ""  # there are more of them now
     else:
         progress = begin(task, validation, training)
 
@@ -145,15 +153,6 @@ def finetune(
     return _result(task, progress, parts)
 
 
-def _steps(training: list[Recording], config: FineTuneConfig) -> int:
-    """Steps of the solver in an epoch."""
-    drop, cut = config.semantics == "matlab", config.split_length
-    return sum(
-        -(-batch.x.shape[1] // cut) if cut else 1
-        for batch in batches(training, config, 0, drop_last=drop)
-    )
-
-
 def _spread(training: list[Recording]) -> np.ndarray:
     """Standard deviation of the targets, by output, of what is scored."""
     y = np.concatenate([np.atleast_2d(one.y) for one in training])
@@ -168,7 +167,13 @@ def fingerprint(task: Task, parts: Parts) -> str:
     if task.config.learn_rate_schedule != "cosine":
         text.pop("max_epochs")
     digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
-    for leaf in jax.tree.leaves(task.net.layers):
+    net = task.net
+    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(lambda: init(task)))
+    shapes = [(jax.tree_util.keystr(path), a.dtype, a.shape) for path, a in leaves]
+    # What is no array is told by its text: functions, modes, wires, factors.
+    for text in (jax.tree.structure(net.layers), net.graph, net.factors, shapes):
+        digest.update(str(text).encode())
+    for leaf in jax.tree.leaves((net.layers, net.initial)):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     for part in parts:
         for one in part:
@@ -206,6 +211,15 @@ def renormalised(net: Network, training: list[Recording]) -> Network:
                 expected=f"shape {found[field].shape}",
             )
         new[field] = found[field].astype(np.asarray(old).dtype)
+    spread = new.get("std", new.get("maximum", 1.0) - new.get("minimum", 0.0))
+    if "mean" not in wanted or "std" in wanted:
+        flat = [str(k + 1) for k in np.flatnonzero(np.ravel(spread) == 0)]
+        if flat:
+            raise InputError(
+                "an input that never changes cannot be normalised",
+                found=f"feature {', '.join(flat)} is constant in the training data",
+                do='leave normalization = "keep", or give data in which it changes',
+            )
     changed = dataclasses.replace(layer, **new)
     return net.replace(layers=net.layers | {name: changed})
 
@@ -222,8 +236,9 @@ def _result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
     before, after = {}, {}
     for name, part in zip(Parts._fields, parts, strict=True):
         if part:
-            before[name] = measured(task.net, part)
-            after[name] = measured(keep, part)
+            washout = task.config.data.washout
+            before[name] = measured(task.net, part, washout)
+            after[name] = measured(keep, part, washout)
     every = len(parameters(task.net))
     return FineTuning(
         keep, last, tuple(progress.history), progress.reason, progress.best_epoch,
@@ -231,9 +246,12 @@ def _result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
     )  # fmt: skip
 
 
-def measured(net: Network, part: list[Recording]) -> dict[str, float]:
-    """Metrics of the predictions for recordings."""
+def measured(net: Network, part: list[Recording], washout: int = 0) -> dict[str, float]:
+    """Metrics of the predictions for whole recordings, without their first steps."""
     net = net.replace(origin=Origin(), saved=None)
     ys = [np.asarray(predict(net, one.x)) for one in part]
     targets = [np.where(one.weights > 0, one.y, np.nan) for one in part]
+    for target in targets:
+        if target.ndim > 1 and len(target) > washout:
+            target[:washout] = np.nan
     return summary(ys, targets, classes=bool(net.classes))

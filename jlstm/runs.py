@@ -1,11 +1,12 @@
 """The folder of a fine-tuning run: what went in, how it went, what came out.
 
-run.json              network, data, versions: enough to do it again or go on
-config.toml           every option, resolved
+run.json                 network, data, versions: enough to go on
+config.toml              every option, resolved
 checkpoint.safetensors   where the run stands
-log.jsonl             one line an epoch
-best.safetensors last.safetensors   networks, in the native format
-result.json loss.png prediction.png   once it has ended
+log.jsonl                one line an epoch
+net.safetensors          the result, once it has ended
+last.safetensors         the network after the last step
+result.json              history, and errors before and after
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ def begin(out: Path, config: FineTuneConfig, **settings: Any) -> None:
     """
     require_new(out)
     out.mkdir(parents=True, exist_ok=True)
-    paths = [settings["file"], *str(settings["data"] or "").split(",")]
-    found = {name: _text(settings.get(name)) for name in SETTINGS} | {
-        "sha256": {str(path): _digest(Path(path)) for path in paths if path},
+    # Whoever resumes may stand in another folder.
+    settings = {name: _resolved(settings.get(name)) for name in SETTINGS}
+    paths = [settings[name] for name in ("file", "data", "layers") if settings[name]]
+    found = settings | {
+        "sha256": {path: _digest(Path(path)) for path in paths},
         "versions": {name: version(name) for name in PACKAGES},
     }
     plain = msgspec.to_builtins(config)
@@ -87,6 +90,8 @@ def resumed(out: Path) -> tuple[dict[str, Any], FineTuneConfig]:
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFile("not a record of a run", file=file, found=error) from None
     for path, digest in digests.items():
+        if digest and not Path(path).exists():
+            raise InputError("what the run was begun with is gone", file=path)
         if _digest(Path(path)) != digest:
             raise InputError(
                 "the file has changed since the run began",
@@ -103,8 +108,8 @@ def log(out: Path, progress: Progress) -> None:
 
 
 def finish(out: Path, result: FineTuning) -> None:
-    """Write what came out; pictures where matplotlib is installed."""
-    save(result.net, out / "best.safetensors")
+    """Write what came out."""
+    save(result.net, out / "net.safetensors")
     save(result.last, out / "last.safetensors")
     native.write_whole(out / "result.json", _json(finite(result.to_dict())))
 
@@ -145,5 +150,8 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _resolved(value: Any) -> str | None:
+    """A setting as text; the whole path where it is one."""
+    if value is None:
+        return None
+    return str(Path(value).resolve() if Path(value).exists() else value)

@@ -11,9 +11,11 @@ from networks import gru, lstm, normal
 
 import jlstm as jl
 from jlstm import layers as L
+from jlstm.config import FineTuneConfig
 from jlstm.errors import DamagedFile, InputError
 from jlstm.finetuning import CHECKPOINT, finetune
-from jlstm.network import Network
+from jlstm.network import Factors, Network
+from jlstm.recurrent import Bidirectional
 from jlstm.training.loop import CALLED, DIVERGED, MAX_EPOCHS, PATIENCE
 from jlstm.training.parameters import parameters
 
@@ -244,3 +246,79 @@ def test_targets_that_are_missing_are_not_learned_from(net, recording):
     assert found.history[-1]["training_loss"] < 10
     other = finetune(net, (x, junk), config)
     assert other.history[-1]["training_loss"] > 1e6
+
+
+def test_without_data_kept_aside_the_training_data_decide(net, recording):
+    """Of all training data, after the step: not the mean over an epoch's batches."""
+    config = {
+        "solver": "sgdm", "initial_learn_rate": 1e-3, "learn_rate_drop_factor": 1e4,
+        "learn_rate_schedule": "piecewise", "learn_rate_drop_period": 3,
+        "max_epochs": 4, "data": {"window": 20, "validation": 0},
+    }  # fmt: skip
+    found = finetune(net, recording, config)
+    assert found.best_epoch < 4
+    assert found.after["train"]["rmse"] <= 1.05 * found.before["train"]["rmse"]
+
+
+def test_cuts_without_a_scored_step_are_no_steps(net, recording):
+    config = {
+        "split_length": 10, "initial_learn_rate": 1e-9, "max_epochs": 1,
+        "mini_batch_size": 4, "data": {"window": 40, "washout": 20, "validation": 0.2},
+    }  # fmt: skip
+    plain = Network.build({n: net.layers[n] for n in ("in", "one", "two", "fc")})
+    found = finetune(plain, recording, config)
+    # 320 steps: 8 windows, 2 batches of 4 cuts, of which 2 are scored.
+    assert found.history[-1]["steps"] == 4
+    whole = finetune(plain, recording, config | {"split_length": 0})
+    ratio = found.history[1]["training_loss"] / whole.history[1]["training_loss"]
+    assert abs(ratio - 1) < 1e-4
+
+
+def test_cuts_that_would_change_the_answer_are_refused(recording):
+    rng = np.random.default_rng(1)
+    dense = L.FullyConnected(normal(rng, 1, 4), normal(rng, 1))
+    once = lstm(rng, 4, 2, output_mode="last")
+    last = Network.build({"in": L.Input((2,)), "one": once, "fc": dense})
+    pairs = [(recording[0][k : k + 20], recording[1][k]) for k in range(0, 200, 20)]
+    with pytest.raises(InputError, match="takes it whole"):
+        finetune(last, pairs, {"split_length": 5})
+    both = Bidirectional(lstm(rng, 2, 2), lstm(rng, 2, 2))
+    ways = Network.build({"in": L.Input((2,)), "one": both, "fc": dense})
+    with pytest.raises(InputError, match="does not see across a cut"):
+        finetune(ways, recording, {"split_length": 5, "data": DATA})
+
+
+def test_a_finished_run_keeps_its_reason(net, recording, tmp_path):
+    config = {"max_epochs": 1, "data": DATA}
+    first = finetune(net, recording, config, out=tmp_path)
+    again = finetune(net, recording, config, out=tmp_path)
+    assert first.reason == again.reason == MAX_EPOCHS
+
+
+def test_a_checkpoint_belongs_to_one_structure(net, recording, tmp_path):
+    config = {"max_epochs": 1, "data": DATA}
+    finetune(net, recording, config, out=tmp_path)
+    import dataclasses
+
+    one = dataclasses.replace(net.layers["one"], state_activation="softsign")
+    other = net.replace(layers=net.layers | {"one": one})
+    with pytest.raises(InputError, match="belongs to another run"):
+        finetune(other, recording, config, out=tmp_path)
+
+
+def test_what_the_file_freezes_stays_frozen(net, recording):
+    path = ".layers['one'].i.input_weights"
+    fixed = net.replace(factors=(Factors(path, 0.0, 1.0),))
+    found = finetune(fixed, recording, {"max_epochs": 1, "lora_rank": 1, "data": DATA})
+    assert path not in found.trained and found.frozen == 1
+    np.testing.assert_array_equal(parameters(found.last)[path], parameters(net)[path])
+
+
+def test_a_struct_made_in_python_is_checked(net, recording):
+    for wrong in ({"semantics": "Matlab"}, {"mini_batch_size": 0}):
+        with pytest.raises(InputError, match="not a configuration"):
+            finetune(net, recording, FineTuneConfig(**wrong))
+    with pytest.raises(InputError, match="never be looked at"):
+        finetune(net, recording, {"validation_frequency": 50, "max_epochs": 5})
+    with pytest.raises(InputError, match="not a finite number"):
+        finetune(net, recording, {"initial_learn_rate": float("inf")})

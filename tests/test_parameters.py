@@ -125,8 +125,13 @@ def test_a_low_rank_correction_is_a_b_of_the_joined_gates(net, double):
     jl.predict(with_parameters(net, found), np.zeros((4, 3)))
 
 
-def test_only_whole_matrices_are_corrected_and_rank_has_a_bound(net):
-    some = matrices(net, chosen(net, ["layers['gru[1]'].r.*"]))
-    assert some == ()
-    with pytest.raises(InputError, match="larger than the matrix"):
-        low_rank(net, matrices(net, chosen(net)), 4, seed=0)
+def test_only_whole_matrices_of_that_rank_are_corrected(net):
+    with pytest.raises(InputError, match="no matrix to correct"):
+        matrices(net, chosen(net, ["layers['gru[1]'].r.*"]))
+    with pytest.raises(InputError, match="no matrix to correct"):
+        matrices(net, chosen(net), 99)
+    names = {matrix.name for matrix in matrices(net, chosen(net), 5)}
+    # W of `both` has 3 columns and R has 4: they are trained themselves.
+    assert names == {
+        ".layers['gru[1]'].input_weights", ".layers['gru[1]'].recurrent_weights"
+    }  # fmt: skip

@@ -77,7 +77,7 @@ def test_the_folder_tells_what_went_in_and_what_came_out(folder, whole, capsys):
     assert main([*args, "--config", str(whole / "config.toml")]) == 0
     for a, b in zip(weights(whole), weights(again), strict=True):
         np.testing.assert_array_equal(a, b)
-    for a, b in zip(weights(whole, "best"), weights(again, "best"), strict=True):
+    for a, b in zip(weights(whole, "net"), weights(again, "net"), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -123,7 +123,7 @@ def test_a_killed_run_ends_like_one_that_nobody_disturbed(folder, whole):
         kills += 1
         args = ["finetune", "--resume", str(out)]
     assert kills == 3 and process.returncode == 0
-    for name in ("last", "best"):
+    for name in ("last", "net"):
         for a, b in zip(weights(whole, name), weights(out, name), strict=True):
             np.testing.assert_array_equal(a, b)
     losses = [

@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def recording(nets, name):
 def from_scratch(net, seed):
     """New weights as MATLAB draws them: Glorot, orthogonal, biases zero."""
     rng = np.random.default_rng([seed, 4])
-    arrays = {path: np.array(a) for path, a in parameters(net).items()}
+    arrays: Any = {path: np.array(a) for path, a in parameters(net).items()}
     for path, a in arrays.items():
         if a.ndim == 1:
             arrays[path] = np.zeros_like(a)

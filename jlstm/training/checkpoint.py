@@ -80,7 +80,8 @@ def load(file: Path, task: Task, fingerprint: str) -> Progress:
     best = {
         n.removeprefix("best"): a for n, a in arrays.items() if n.startswith("best")
     }
-    if set(arrays) - set(names) != {f"best{path}" for path in like.parameters}:
+    wanted = {*names, *(f"best{path}" for path in like.parameters)}
+    if set(arrays) != wanted:
         raise DamagedFile("arrays are missing from the checkpoint", file=file)
     leaves = [arrays[name] for name in names]
     state: Any = jax.tree.unflatten(

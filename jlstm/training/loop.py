@@ -10,9 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 
+from ..config import FineTuneConfig
 from ..dataset import Batch, Recording, batches
+from ..errors import InputError
 from .parameters import Parameters
 from .task import Task, TrainingState, init, initial_carry, step
 
@@ -32,7 +35,7 @@ class Progress:
         state: parameters, solver, steps.
         epoch: epochs that are done.
         best: the parameters of the lowest validation loss so far.
-        best_loss: that loss; of training where nothing is kept aside.
+        best_loss: that loss; of the training data where nothing is kept aside.
         best_epoch: when it was.
         looks: looks at the validation data since.
         history: one row an epoch.
@@ -55,14 +58,15 @@ def begin(
     """Before the first epoch; the imported network is the best so far."""
     progress = Progress(init(task))
     progress.best = _kept(progress.state.parameters)
-    row: dict[str, Any] = {"epoch": 0, "steps": 0}
-    if validation:
-        row["validation_loss"] = score(task, progress.state.parameters, validation)
-        progress.best_loss = row["validation_loss"]
-    else:
-        row["training_loss"] = score(task, progress.state.parameters, training)
-        progress.best_loss = row["training_loss"]
-    progress.history.append(row)
+    name, loss = _scored(task, progress, validation, training)
+    if not math.isfinite(loss):
+        raise InputError(
+            "the network gives no finite loss to begin with",
+            found=loss,
+            do="look at its predictions for these inputs, and at the scale of the data",
+        )
+    progress.best_loss = loss
+    progress.history.append({"epoch": 0, "steps": 0, name: loss})
     return progress
 
 
@@ -87,21 +91,22 @@ def run(
     while not progress.reason and progress.epoch < config.max_epochs:
         started = time.perf_counter()
         losses = []
-        for batch in training_batches(task, training, progress.epoch):
+        classes = bool(task.net.classes)
+        for batch in training_batches(config, training, progress.epoch, classes):
             for part, carry in _cut(task, batch):
-                losses.append(_advance(task, progress, part, carry))
+                losses += _advance(task, progress, part, carry)
         progress.epoch += 1
         # One look at the device an epoch: steps do not wait for their losses.
         values = np.asarray(jnp.stack(losses)) if losses else np.zeros(0)
         row: dict[str, Any] = {
             "epoch": progress.epoch,
             "steps": int(progress.state.steps),
-            "training_loss": float(values.mean()),
+            "training_loss": float(values.mean()) if losses else math.nan,
         }
-        if not np.all(np.isfinite(values)):
+        if not (np.all(np.isfinite(values)) and _finite(progress.state.parameters)):
             progress.reason = DIVERGED
         elif progress.epoch % config.validation_frequency == 0:
-            _look(task, progress, validation, row)
+            _look(task, progress, validation, training, row)
         row["seconds"] = time.perf_counter() - started
         progress.history.append(row)
         if progress.epoch >= config.max_epochs:
@@ -112,16 +117,38 @@ def run(
 
 
 def training_batches(
-    task: Task, training: list[Recording], epoch: int
+    task_config: FineTuneConfig,
+    training: list[Recording],
+    epoch: int,
+    classes: bool = False,
 ) -> Iterator[Batch]:
     """The batches of an epoch; MATLAB discards the last incomplete one."""
+    config = task_config
+    if config.solver == "lbfgs":  # a line search wants the same loss at every look
+        config = msgspec.structs.replace(config, mini_batch_size=len(training))
     return batches(
-        training,
-        task.config,
-        epoch,
-        drop_last=task.config.semantics == "matlab",
-        classes=bool(task.net.classes),
+        training, config, epoch, drop_last=config.semantics == "matlab",
+        classes=classes,
+    )  # fmt: skip
+
+
+def steps_per_epoch(config: FineTuneConfig, training: list[Recording]) -> int:
+    """Steps of the solver in the first epoch, by which schedules count.
+
+    Raises:
+        InputError: lbfgs with windows that do not make one batch.
+    """
+    every = list(training_batches(config, training, 0))
+    count = sum(
+        bool(cut.weights.any()) for batch in every for cut in cuts(config, batch)
     )
+    if config.solver == "lbfgs" and count != 1:
+        raise InputError(
+            "lbfgs needs all windows in one batch",
+            found=f"{count} steps an epoch",
+            do="use windows of one length, and no split_length",
+        )
+    return max(1, count)
 
 
 class _Carried:
@@ -131,37 +158,51 @@ class _Carried:
         self.value = value
 
 
-def _advance(task: Task, progress: Progress, part: Batch, carry: _Carried) -> Any:
+def _advance(task: Task, progress: Progress, part: Batch, carry: _Carried) -> list[Any]:
+    """A step of the solver; where nothing is scored only the states move on."""
+    if not part.weights.any():
+        trained = progress.state.parameters
+        *_, carry.value = task.scored(task.on_device, trained, part, carry.value)
+        return []
     progress.state, loss, carry.value = step(task, progress.state, part, carry.value)
-    return loss
+    return [loss]
 
 
 def _cut(task: Task, batch: Batch) -> Iterator[tuple[Batch, _Carried]]:
-    """The batch, or cuts of it of `split_length` steps between which states go on."""
     carry = _Carried(initial_carry(task, len(batch.x)))
-    size, steps = task.config.split_length, batch.x.shape[1]
+    for part in cuts(task.config, batch):
+        yield part, carry
+
+
+def cuts(config: FineTuneConfig, batch: Batch) -> Iterator[Batch]:
+    """The batch, or cuts of it of `split_length` steps between which states go on."""
+    size, steps = config.split_length, batch.x.shape[1]
     if not size or steps <= size:
-        yield batch, carry
+        yield batch
         return
     for start in range(0, steps, size):
         here = slice(start, start + size)
-        part = Batch(
+        yield Batch(
             batch.x[:, here],
             batch.y[:, here],
             batch.weights[:, here],
             np.clip(batch.lengths - start, 0, size).astype(np.int32),
         )
-        yield part, carry
 
 
 def _look(
-    task: Task, progress: Progress, validation: list[Recording], row: dict[str, Any]
+    task: Task,
+    progress: Progress,
+    validation: list[Recording],
+    training: list[Recording],
+    row: dict[str, Any],
 ) -> None:
     """Score the network, remember it if it is the best, stop if it has been long."""
-    loss = row["training_loss"]
-    if validation:
-        loss = score(task, progress.state.parameters, validation)
-        row["validation_loss"] = loss
+    name, loss = _scored(task, progress, validation, training)
+    row[name] = loss
+    if not math.isfinite(loss):
+        progress.reason = DIVERGED
+        return
     if loss < progress.best_loss:
         progress.best = _kept(progress.state.parameters)
         progress.best_loss, progress.best_epoch = loss, progress.epoch
@@ -171,6 +212,22 @@ def _look(
     patience = task.config.validation_patience
     if patience and progress.looks >= patience:
         progress.reason = PATIENCE
+
+
+def _scored(
+    task: Task,
+    progress: Progress,
+    validation: list[Recording],
+    training: list[Recording],
+) -> tuple[str, float]:
+    """The loss that decides: of the data kept aside, or else of all training data."""
+    name = "validation_loss" if validation else "loss_of_training_data"
+    return name, score(task, progress.state.parameters, validation or training)
+
+
+def _finite(trained: Parameters) -> bool:
+    flags = [jnp.all(jnp.isfinite(a)) for a in trained.values()]
+    return bool(jnp.all(jnp.stack(flags)))
 
 
 def _kept(trained: Parameters) -> Parameters:

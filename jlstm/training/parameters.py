@@ -103,39 +103,42 @@ def chosen(
     return tuple(path for path in paths if path in kept)
 
 
-def matrices(net: Network, trained: Iterable[str]) -> tuple[Matrix, ...]:
-    """The matrices of recurrent layers all of whose gates are trained."""
+def matrices(net: Network, trained: Iterable[str], rank: int = 1) -> tuple[Matrix, ...]:
+    """The matrices of recurrent layers that a correction of this rank is smaller than.
+
+    Those all of whose gates are trained; thinner ones are better trained themselves.
+
+    Raises:
+        InputError: there is none.
+    """
     trained = set(trained)
     found = []
     for prefix, layer in _recurrent(net):
         for field in LOW_RANK:
             gates = tuple(f"{prefix}.{gate}.{field}" for gate in layer.gates)
-            if trained.issuperset(gates):
+            shapes = [getattr(getattr(layer, g), field).shape for g in layer.gates]
+            rows, columns = sum(shape[0] for shape in shapes), shapes[0][1]
+            if trained.issuperset(gates) and rank <= min(rows, columns):
                 found.append(Matrix(f"{prefix}.{field}", gates))
+    if not found:
+        raise InputError(
+            "no matrix to correct",
+            found=f"lora_rank {rank}",
+            expected="a recurrent layer that is trained, with matrices of that rank",
+        )
     return tuple(found)
 
 
 def low_rank(
     net: Network, some: tuple[Matrix, ...], rank: int, seed: int
 ) -> Parameters:
-    """The corrections to start with: A zero, B normal with variance 1 / columns.
-
-    Raises:
-        InputError: a rank that would be no saving.
-    """
+    """The corrections to start with: A zero, B normal with variance 1 / columns."""
     arrays = parameters(net)
     rng = np.random.default_rng([seed, 0x10AA])
     found: Parameters = {}
     for matrix in some:
         rows = sum(arrays[path].shape[0] for path in matrix.gates)
         columns = arrays[matrix.gates[0]].shape[1]
-        if rank > min(rows, columns):
-            raise InputError(
-                "the rank is larger than the matrix has",
-                place=matrix.name,
-                found=f"lora_rank {rank}",
-                expected=f"at most {min(rows, columns)}",
-            )
         dtype = arrays[matrix.gates[0]].dtype
         found[f"{matrix.name}.lora_a"] = np.zeros((rows, rank), dtype)
         scale = 1 / np.sqrt(columns)

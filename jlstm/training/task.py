@@ -3,7 +3,7 @@
     task = Task.of(net, config, steps_per_epoch=10)
     state = init(task)
     for batch in batches:
-        state, loss = step(task, state, batch)
+        state, loss, _ = step(task, state, batch)
     tuned = network(task, state.parameters)
 
 `finetune` is this loop with data, validation and checkpoints around it; whoever needs
@@ -114,8 +114,18 @@ class Task:
                 expected="one length",
                 do="set window in [data], or a mini_batch_size of 1",
             )
-        trained = chosen(net, config.only, config.freeze)
-        some = matrices(net, trained) if config.lora_rank else ()
+        if config.split_length:
+            _require_cuttable(net, config)
+        # The file may say that something is not to be learned.
+        fixed = {f.path for f in net.factors if f.learn_rate == 0}
+        trained = tuple(
+            p for p in chosen(net, config.only, config.freeze) if p not in fixed
+        )
+        if not trained:
+            raise InputError(
+                "every parameter is frozen", found="learn-rate factors of 0 in the file"
+            )
+        some = matrices(net, trained, config.lora_rank) if config.lora_rank else ()
         corrected = {path for matrix in some for path in matrix.gates}
         start = [path for path in trained if path not in corrected]
         start += low_rank(net, some, config.lora_rank, config.seed) if some else []
@@ -149,6 +159,24 @@ class Task:
     def scored(self) -> Callable[..., Any]:
         """The loss of each sequence of a batch without dropout, compiled."""
         return jax.jit(functools.partial(_losses, self, key=None))
+
+
+def _require_cuttable(net: Network, config: FineTuneConfig) -> None:
+    """Refuse to cut sequences where cuts would not give the same answers."""
+    if not net.shapes[net.outputs[0]].time:
+        raise InputError(
+            "a network that answers once per sequence takes it whole",
+            found=f"split_length {config.split_length}",
+            expected="0",
+        )
+    whole = [n for n, layer in net.layers.items() if layer.needs_whole_sequence]
+    if whole and config.semantics == "exact":
+        raise InputError(
+            f"layer '{whole[0]}' does not see across a cut",
+            found=f"split_length {config.split_length}",
+            expected="0",
+            do='semantics = "matlab" cuts all the same, as MATLAB does',
+        )
 
 
 def init(task: Task) -> TrainingState:
