@@ -20,6 +20,8 @@ from .network import Network
 TIE = 3.0
 """Two explanations are tied unless one leaves this many times less than the other."""
 MOST_FINDINGS = 12
+NEAR = 1e-3
+"""Part of the signal by which numbers may differ that are said to agree at last."""
 
 
 class Explanation:
@@ -216,8 +218,8 @@ class Explanation:
         if not self.seen.causal or not self.net.recurrent:
             return None
         good = [
-            np.all([ok.all(1) for ok in part.values()], axis=0)
-            for part in plain.ok
+            np.all([ok.all(1) for ok in part.values()], axis=0) & near
+            for part, near in zip(plain.ok, self._near(plain), strict=True)
             if len({len(ok) for ok in part.values()}) == 1
         ]
         if len(good) != len(plain.ok) or any(g.size < 8 for g in good):
@@ -243,6 +245,19 @@ class Explanation:
             findings=(finding,), tied=1,
             notes=("pass states=... to try states that you know of",),
         )  # fmt: skip
+
+    def _near(self, plain: Judgement) -> list[np.ndarray]:
+        """Steps with a small difference: a tolerance says little in a chaotic network,
+        where rounding grows until it is as large as the signal."""
+        found = []
+        for mine, theirs in zip(plain.values, self.seen.values, strict=True):
+            near = [
+                np.all(abs(mine[n][: len(a)] - a) <= NEAR * self.seen.scale[n], axis=1)
+                for n, a in ((n, a[: len(mine[n])]) for n, a in theirs.items())
+            ]
+            same = len({len(one) for one in near}) == 1
+            found.append(np.all(near, axis=0) if same else np.zeros(1, bool))
+        return found
 
     def _undecidable(self, outcome: Outcome) -> Diagnosis:
         count = self.seen.size
