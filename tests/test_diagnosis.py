@@ -371,3 +371,27 @@ def test_the_result_is_json(net, x):
     (mistake,) = again["findings"][0]["mistakes"]
     assert mistake["name"] == "output-affine"
     assert mistake["parameters"] == pytest.approx({"slope": 2, "offset": 1})
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0])
+def test_a_chaotic_network_is_judged_by_its_first_steps(size):
+    """Rounding grows until right and wrong differ by the signal, in any precision."""
+    rng = np.random.default_rng(0)
+    net = Network.build(
+        {
+            "in": L.Input((3,)),
+            "one": lstm(rng, 64, 3),
+            "relu": L.Activation("relu"),
+            "two": lstm(rng, 64, 64),
+            "fc": L.FullyConnected(normal(rng, 1, 64) / 5, normal(rng, 1)),
+        }
+    )
+    layers = jax.tree.map(lambda a: np.float32(size * a), net.layers)
+    net = net.replace(layers=layers)
+    x = rng.normal(size=(120, 3))
+    y = forward(net, x, [Wrong("bias-omitted", ("one",), {})])
+    # It is chaotic: nothing is left of single precision at the end.
+    short = np.asarray(jl.predict(net, x))
+    assert abs(short - forward(net, x)).max() > 0.01 * y.std()
+    d = jl.diagnose(net, x, y, max_mistakes=1)
+    assert d.verdict == "explained" and found(d) == [(("bias-omitted", ("one",)),)]

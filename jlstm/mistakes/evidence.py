@@ -38,6 +38,10 @@ MIDDLE = 0.1
 """and their median is at least this part of their root mean square."""
 FAINT = 3e-4
 """Where correlation cannot be measured, noise is at most this part of the signal."""
+CHAOS = 0.01
+"""Where rounding moves the network by this part of the signal nothing is compared"""
+LEAST_ROWS = 8
+"""after so many steps."""
 MARGIN_BITS = 5.0
 BITS_A_NUMBER = 16.0
 """What a fitted number costs: about so many bits of it were chosen."""
@@ -177,6 +181,8 @@ class Judge:
         self.written = written
         """The last digit to which outputs were written, if to few decimals."""
         self.plain: np.ndarray | None = None
+        self.horizon: list[int] | None = None
+        """Steps that can be compared: rounding grows too far after them."""
         self.right, *self.rounded = self.judge([(), *((m,) for m in precisions)])
 
     def judge(self, candidates: Sequence[tuple[Mistake, ...]]) -> list[Judgement]:
@@ -209,6 +215,8 @@ class Judge:
         }
         error, relative, tolerance = [], [], {level: [] for level in LEVELS}
         oks = []
+        if self.horizon is None:
+            self.horizon = self._horizon(runs, observed)
         for s, record in enumerate(observed.values):
             good = {}
             for name, theirs in record.items():
@@ -222,6 +230,8 @@ class Judge:
                 keep = np.ones(len(mine), bool)
                 if partial and name in observed.outputs:
                     keep = np.isfinite(mine).all(1)
+                if observed.causal:
+                    keep[self.horizon[s] :] = False
                 good[name] = np.zeros(theirs.shape, bool)
                 for level, u in LEVELS.items():
                     limit = FACTOR * spread * (u / LEVELS["single"])
@@ -242,6 +252,23 @@ class Judge:
             tuple(runs[0]),
             tuple(oks),
         )
+
+    @staticmethod
+    def _horizon(runs: list[list[Values]], observed: Observation) -> list[int]:
+        """Where rounding has grown to a good part of the signal, as chaos makes it."""
+        found = []
+        for s, record in enumerate(observed.values):
+            steps = [len(record[name]) for name in record]
+            for name in record:
+                mine = runs[0][s][name]
+                with np.errstate(invalid="ignore", over="ignore"):
+                    spread = [abs(run[s][name] - mine) for run in runs[1:]]
+                    far = np.max(spread, axis=0) / observed.scale[name]
+                lost = ~(far.max(axis=1) <= CHAOS)
+                if lost.any():
+                    steps.append(max(LEAST_ROWS, int(np.argmax(lost))))
+            found.append(min(steps))
+        return found
 
     def _judgement(
         self,
