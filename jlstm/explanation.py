@@ -14,14 +14,12 @@ from .mistakes.bench import evaluate
 from .mistakes.evidence import Judgement, Observation
 from .mistakes.parameters import round_to
 from .mistakes.search import Outcome, Search
-from .mistakes.trial import Run, compose
+from .mistakes.trial import compose
 from .network import Network
 
 TIE = 3.0
 """Two explanations are tied unless one leaves this many times less than the other."""
 MOST_FINDINGS = 12
-NEAR = 1e-3
-"""Part of the signal by which numbers may differ that are said to agree at last."""
 
 
 class Explanation:
@@ -35,7 +33,8 @@ class Explanation:
         search: Search,
     ):
         self.net, self.base, self.seen, self.search = net, base, seen, search
-        self.steps = sum(max(len(a) for a in values.values()) for values in seen.values)
+        self.compared: list[int] = search.judge.horizon or []
+        self.steps = sum(self.compared)
 
     @property
     def _amount(self) -> str:
@@ -78,6 +77,10 @@ class Explanation:
             findings=(), tied=0, separate_by="", facts=self._facts(plain)
         )
         fields |= more
+        whole = sum(max(map(len, values.values())) for values in self.seen.values)
+        if self.steps < whole:
+            grown = _GROWN.format(compared=self.steps, whole=whole)
+            fields["notes"] = (*fields.get("notes", ()), grown)
         return Diagnosis(
             verdict, summary, max_abs=plain.max_abs, steps=self.steps,
             tried=sum(self.search.tried.values()), **fields,
@@ -89,7 +92,7 @@ class Explanation:
             "these agree: the numbers are those of the network, to single precision "
             f"(largest difference {plain.max_abs:.1e} over {self._amount})",
             facts=(),
-            notes=(_ONE_STEP,) if max(map(_length, self.base.runs)) == 1 else (),
+            notes=(_ONE_STEP,) if max(run.steps for run in self.base.runs) == 1 else (),
         )  # fmt: skip
 
     def _precision(self, plain: Judgement) -> Diagnosis | None:
@@ -218,8 +221,8 @@ class Explanation:
         if not self.seen.causal or not self.net.recurrent:
             return None
         good = [
-            np.all([ok.all(1) for ok in part.values()], axis=0) & near
-            for part, near in zip(plain.ok, self._near(plain), strict=True)
+            np.all([ok.all(1) for ok in part.values()], axis=0)[:end]
+            for part, end in zip(plain.ok, self.compared, strict=True)
             if len({len(ok) for ok in part.values()}) == 1
         ]
         if len(good) != len(plain.ok) or any(g.size < 8 for g in good):
@@ -245,19 +248,6 @@ class Explanation:
             findings=(finding,), tied=1,
             notes=("pass states=... to try states that you know of",),
         )  # fmt: skip
-
-    def _near(self, plain: Judgement) -> list[np.ndarray]:
-        """Steps with a small difference: a tolerance says little in a chaotic network,
-        where rounding grows until it is as large as the signal."""
-        found = []
-        for mine, theirs in zip(plain.values, self.seen.values, strict=True):
-            near = [
-                np.all(abs(mine[n][: len(a)] - a) <= NEAR * self.seen.scale[n], axis=1)
-                for n, a in ((n, a[: len(mine[n])]) for n, a in theirs.items())
-            ]
-            same = len({len(one) for one in near}) == 1
-            found.append(np.all(near, axis=0) if same else np.zeros(1, bool))
-        return found
 
     def _undecidable(self, outcome: Outcome) -> Diagnosis:
         count = self.seen.size
@@ -349,14 +339,14 @@ _DROPPING = (
     "the network has dropout, which draws at random if it is left on: run twice, and "
     "if the numbers change from run to run, switch it off (training=False, eval())"
 )
+_GROWN = (
+    "rounding grows in this network until it is as large as the signal: only the first "
+    "{compared} of {whole} steps were compared, the others are not the same twice"
+)
 _ONE_STEP = (
     "one step says nothing about recurrent weights, forget gates and states: observe "
     "more of them"
 )
-
-
-def _length(run: Run) -> int:
-    return run.end - run.begin
 
 
 def _steps(count: int) -> str:

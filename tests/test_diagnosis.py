@@ -373,9 +373,8 @@ def test_the_result_is_json(net, x):
     assert mistake["parameters"] == pytest.approx({"slope": 2, "offset": 1})
 
 
-@pytest.mark.parametrize("size", [1.0, 2.0])
-def test_a_chaotic_network_is_judged_by_its_first_steps(size):
-    """Rounding grows until right and wrong differ by the signal, in any precision."""
+def chaotic(size: float) -> Network:
+    """Weights so large that rounding grows until it is as large as the signal."""
     rng = np.random.default_rng(0)
     net = Network.build(
         {
@@ -387,11 +386,57 @@ def test_a_chaotic_network_is_judged_by_its_first_steps(size):
         }
     )
     layers = jax.tree.map(lambda a: np.float32(size * a), net.layers)
-    net = net.replace(layers=layers)
-    x = rng.normal(size=(120, 3))
-    y = forward(net, x, [Wrong("bias-omitted", ("one",), {})])
-    # It is chaotic: nothing is left of single precision at the end.
+    return net.replace(layers=layers)
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0])
+def test_a_chaotic_network_is_judged_by_its_first_steps(size):
+    net = chaotic(size)
+    x = np.random.default_rng(1).normal(size=(120, 3))
+    right = forward(net, x)
     short = np.asarray(jl.predict(net, x))
-    assert abs(short - forward(net, x)).max() > 0.01 * y.std()
+    # Nothing is left of single precision at the end, while it agrees at first.
+    assert abs(short - right)[-40:].max() > 0.05 * right.std()
+    assert abs(short - right)[:8].max() < 1e-3 * right.std()
+    y = forward(net, x, [Wrong("bias-omitted", ("one",), {})])
     d = jl.diagnose(net, x, y, max_mistakes=1)
     assert d.verdict == "explained" and found(d) == [(("bias-omitted", ("one",)),)]
+    agree = jl.diagnose(net, x, short)
+    assert agree.verdict == "agree"
+    for one in (d, agree):
+        assert 8 <= one.steps < 100 and f"over {one.steps} steps" in one.summary
+        assert any(f"{one.steps} of 120 steps" in note for note in one.notes)
+
+
+def test_chaos_is_no_unknown_start():
+    """After the horizon everything is within the tolerance, which says nothing."""
+    net = chaotic(1.0)
+    x = np.random.default_rng(2).normal(size=(120, 3))
+    other = forward(net, x[::-1].copy())  # not in the catalogue with this noise
+    other = other + 0.3 * other.std() * np.random.default_rng(3).normal(size=(120, 1))
+    d = jl.diagnose(net, x, other, max_mistakes=1)
+    assert d.verdict == "unexplained" and not d.findings
+
+
+def test_a_layer_is_compared_at_all_steps_beside_one_answer(classifier):
+    """The last answer has one row; the rows of a layer are not cut to it."""
+    x = signal(25, 5)
+    y, signals = forward(classifier, x, signals=True)
+    h = signals["one.h"].copy()
+    h[20:] += 0.1
+    d = jl.diagnose(classifier, x, y, layers={"one": h}, max_mistakes=1)
+    assert d.verdict != "agree" and d.max_abs > 0.09
+    assert jl.diagnose(classifier, x, y, layers={"one": signals["one.h"]}).verdict == (
+        "agree"
+    )
+
+
+def test_networks_that_explode_are_no_crash():
+    rng = np.random.default_rng(0)
+    dense = L.FullyConnected(normal(rng, 2, 16), normal(rng, 2))
+    layers = {"in": L.Input((3,)), "one": lstm(rng, 16, 3, output_mode="last")}
+    net = Network.build(layers | {"fc": dense})
+    net = net.replace(layers=jax.tree.map(lambda a: np.float32(6 * a), net.layers))
+    xs = [10 * rng.normal(size=(steps, 3)) for steps in (400, 300, 400, 350)]
+    ys = [y + rng.normal(size=y.shape) for y in forward_many(net, xs)]
+    assert not jl.diagnose(net, xs, ys, max_mistakes=1).findings

@@ -182,7 +182,7 @@ class Judge:
         """The last digit to which outputs were written, if to few decimals."""
         self.plain: np.ndarray | None = None
         self.horizon: list[int] | None = None
-        """Steps that can be compared: rounding grows too far after them."""
+        """The steps of each sequence that are compared: all, unless rounding grows."""
         self.right, *self.rounded = self.judge([(), *((m,) for m in precisions)])
 
     def judge(self, candidates: Sequence[tuple[Mistake, ...]]) -> list[Judgement]:
@@ -230,8 +230,7 @@ class Judge:
                 keep = np.ones(len(mine), bool)
                 if partial and name in observed.outputs:
                     keep = np.isfinite(mine).all(1)
-                if observed.causal:
-                    keep[self.horizon[s] :] = False
+                keep[self.horizon[s] :] = False
                 good[name] = np.zeros(theirs.shape, bool)
                 for level, u in LEVELS.items():
                     limit = FACTOR * spread * (u / LEVELS["single"])
@@ -258,16 +257,16 @@ class Judge:
         """Where rounding has grown to a good part of the signal, as chaos makes it."""
         found = []
         for s, record in enumerate(observed.values):
-            steps = [len(record[name]) for name in record]
-            for name in record:
+            steps = max(map(len, record.values()))
+            for name in record if observed.causal else ():
                 mine = runs[0][s][name]
                 with np.errstate(invalid="ignore", over="ignore"):
                     spread = [abs(run[s][name] - mine) for run in runs[1:]]
-                    far = np.max(spread, axis=0) / observed.scale[name]
-                lost = ~(far.max(axis=1) <= CHAOS)
-                if lost.any():
-                    steps.append(max(LEAST_ROWS, int(np.argmax(lost))))
-            found.append(min(steps))
+                    part = np.max(spread, axis=0) / observed.scale[name]
+                lost = ~(part.max(axis=1) <= CHAOS)
+                if len(mine) > 1 and lost.any():
+                    steps = min(steps, max(LEAST_ROWS, int(np.argmax(lost))))
+            found.append(steps)
         return found
 
     def _judgement(
@@ -326,12 +325,15 @@ class Judge:
         products, squares = 0.0, 0.0
         gaps: list[np.ndarray] = []
         scale = self.observed.scale
-        for mine, theirs in zip(values, self.observed.values, strict=True):
+        for mine, theirs, end in zip(
+            values, self.observed.values, self.horizon or (), strict=True
+        ):
             for name, record in theirs.items():
                 if len(record) < 8:
                     continue
+                here = slice(min(len(mine[name]), end))
                 with np.errstate(invalid="ignore", over="ignore"):
-                    gap = (mine[name] - record[: len(mine[name])]) / scale[name]
+                    gap = (mine[name][here] - record[here]) / scale[name]
                 # What exploded is no noise, and its square no number.
                 gap = np.clip(gap[np.isfinite(gap).all(1)], -CEILING, CEILING)
                 products += float((gap[1:] * gap[:-1]).sum())

@@ -102,7 +102,7 @@ def _pad(run: Run, side: str, count: int, value: Any) -> Run:
         rows = np.broadcast_to(np.asarray(value, a.dtype), (count, *a.shape[1:]))
         x[name] = np.concatenate([rows, a] if side == "left" else [a, rows])
     ahead = count if side == "left" else 0
-    end, at = run.end - run.begin + count, run.at - run.begin + ahead
+    end, at = run.steps + count, run.at - run.begin + ahead
     return run._replace(x=x, begin=0, end=end, at=at)
 
 
@@ -111,7 +111,7 @@ def _pad(run: Run, side: str, count: int, value: Any) -> Run:
 
 def _dropped(trial: Trial) -> Iterator[Mistake]:
     """The first or the last steps were not run."""
-    steps = min(run.end - run.begin for run in trial.runs)
+    steps = min(run.steps for run in trial.runs)
     for k in range(1, min(MOST_DROPPED, steps - 1) + 1):
         for end in ("first", "last"):
 
@@ -130,7 +130,7 @@ def _cut(run: Run, count: int, first: bool) -> Run:
 
 def _fixed(trial: Trial, values: list[Value]) -> Iterator[Mistake]:
     """All sequences cut or padded to one length, by some function for mini-batches."""
-    found = sorted({run.end - run.begin for run in trial.runs})
+    found = sorted({run.steps for run in trial.runs})
     shortest, longest = found[0], found[-1]
     to = {n for n in ROUND if n <= 2 * longest}
     if shortest < longest:
@@ -158,7 +158,7 @@ def fixed(length: int, side: str, cut: str, value: Value | None) -> Any:
     """Every sequence of the same length."""
 
     def one(run: Run) -> Run:
-        steps = run.end - run.begin
+        steps = run.steps
         if steps > length:
             return _cut(run, steps - length, cut == "left")
         return _pad(run, side, length - steps, value[1] if value else 0.0)

@@ -174,6 +174,8 @@ class _Problem:
         # d y / d A[j, k] = sum over t of (d y / d x[t, j]) x[t, k]
         effect = np.einsum("srotj,stk->srojk", slopes, self.x)
         effect = effect.reshape(gap.size, -1)
+        if not np.all(np.isfinite(effect)):
+            return mixture
         left, found = gap.ravel(), mixture
         for _ in range(INNER):
             cost = -(effect.T @ left).reshape(found.shape)

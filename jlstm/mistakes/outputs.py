@@ -15,6 +15,8 @@ from .inputs import MOST_SHIFT
 from .trial import OUTPUT, Mistake, Trial, with_switch
 
 MOST_COLUMNS = 64
+FAR = 1e100
+"""What exploded to more than this has no line through it: its square is no number."""
 
 Columns = list[np.ndarray]
 """One output of every sequence, `(time, columns)`."""
@@ -96,7 +98,7 @@ def _shifted(k: int) -> Callable[[np.ndarray], np.ndarray]:
 def affine(y: Columns, observed: Columns) -> Mistake | None:
     """`slope y + offset` by least squares, one slope for all columns."""
     a, b = np.concatenate(y).ravel(), np.concatenate(observed).ravel()
-    if a.size < 5 or not np.all(np.isfinite(a)) or _constant(b):
+    if a.size < 5 or not _sane(a) or _constant(b):
         return None
     slope, offset = _line(a, b)
     return scaled(slope, offset)
@@ -105,10 +107,14 @@ def affine(y: Columns, observed: Columns) -> Mistake | None:
 def by_column(y: Columns, observed: Columns) -> Mistake | None:
     """`slope y + offset` by least squares, for each column by itself."""
     a, b = np.concatenate(y), np.concatenate(observed)
-    if len(a) < 5 or a.shape[1] < 2 or not np.all(np.isfinite(a)) or _constant(b):
+    if len(a) < 5 or a.shape[1] < 2 or not _sane(a) or _constant(b):
         return None
     lines = [_line(a[:, k], b[:, k]) for k in range(a.shape[1])]
     return scaled(np.array([s for s, _ in lines]), np.array([o for _, o in lines]))
+
+
+def _sane(y: np.ndarray) -> bool:
+    return bool(np.all(abs(y) < FAR))
 
 
 def _constant(record: np.ndarray) -> bool:
@@ -140,7 +146,7 @@ def permuted(y: Columns, observed: Columns) -> Mistake | None:
     """The order of columns that fits best, if it is another one."""
     a, b = np.concatenate(y), np.concatenate(observed)
     width = a.shape[1]
-    if not 1 < width <= MOST_COLUMNS or not np.all(np.isfinite(a)):
+    if not 1 < width <= MOST_COLUMNS or not _sane(a):
         return None
     distance = (a**2).sum(0)[None] + (b**2).sum(0)[:, None] - 2 * b.T @ a
     _, order = linear_sum_assignment(distance)

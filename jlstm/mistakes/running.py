@@ -1,4 +1,4 @@
-"""Mistakes in how the layers are run: state, activations, directions, feedback."""
+"""Mistakes in how the layers are run: state, directions, feedback."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def running(
 ) -> Iterator[Mistake]:
     """All mistakes in the running of a network, simple ones first."""
     cells = recurrent(trial.wired)
-    steps = max((run.end - run.begin for run in trial.runs), default=0)
+    steps = max((run.steps for run in trial.runs), default=0)
     timed = _has_time(trial)
     if timed and trial.wired.stepwise:
         yield from _shared(trial, cells)
@@ -119,7 +119,7 @@ def _starts(
                 yield _start(names, parameters, RUNNING, start)
     if not (trial.wired.stepwise and cells):
         return
-    steps = {run.end - run.begin for run in trial.runs}
+    steps = {run.steps for run in trial.runs}
     for names in scopes(cells):
         # The other layers start anew where the sequence that counts begins.
         others = [name for name in cells if name not in names]
@@ -156,7 +156,7 @@ def after(first: Run, second: Run) -> Run:
         name: np.concatenate([first.x[name][first.begin : first.end], value])
         for name, value in second.x.items()
     }
-    ahead = first.end - first.begin
+    ahead = first.steps
     return second._replace(x=x, end=second.end + ahead, at=second.at + ahead)
 
 
@@ -187,7 +187,7 @@ def _feedback(trial: Trial, cells: dict[str, Any]) -> Iterator[Mistake]:
     if len(first) == 1 and len(wired.outputs) == 1 and timed:
         (run, *_) = trial.runs
         if next(iter(run.x.values())).shape[1:] == (_width(trial),):
-            for given in range(1, _length(run)):
+            for given in range(1, run.steps):
                 yield Mistake(
                     "closed-loop", (), {"after": given} if given > 1 else {}, RUNNING,
                     with_switch(first, closed=given), frozenset({"input"}),
@@ -205,10 +205,6 @@ def _from_inputs(wired: Any, name: str, cells: dict[str, Any]) -> bool:
             return False
         waiting += inputs[ref]
     return True
-
-
-def _length(run: Run) -> int:
-    return run.end - run.begin
 
 
 def _width(trial: Trial) -> int:

@@ -243,8 +243,15 @@ class Search:
         """The order of sequences, of which each has one answer, by their answers."""
         if len(values) < 3 or not one_answer(self.bench.base):
             return None
+        # What exploded is far from everything, but a distance must be a number.
         theirs, mine = (
-            np.nan_to_num([np.concatenate([v[n].ravel() for n in v]) for v in some])
+            np.clip(
+                np.nan_to_num(
+                    [np.concatenate([v[n].ravel() for n in v]) for v in some]
+                ),
+                -outputs.FAR,
+                outputs.FAR,
+            )
             for some in (observed.values, values)
         )
         _, found = linear_sum_assignment(cdist(theirs, mine))

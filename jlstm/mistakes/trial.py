@@ -35,6 +35,11 @@ class Run(NamedTuple):
     at: int
     rows: int
 
+    @property
+    def steps(self) -> int:
+        """How many steps are run."""
+        return self.end - self.begin
+
 
 class Trial(NamedTuple):
     """Everything that a prediction depends on.
