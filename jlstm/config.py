@@ -1,6 +1,7 @@
 """What fine-tuning can be told: these structs are the TOML schema and the CLI's flags.
 
-Names are those of MATLAB's `trainingOptions` in snake_case, and mean the same.
+Names that MATLAB's `trainingOptions` has are taken from there, in snake_case, and mean
+the same.
 """
 
 from __future__ import annotations
@@ -101,8 +102,9 @@ class FineTuneConfig(
     split_length: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Sequences of a mini-batch are cut to so many steps and the state is carried from
     cut to cut; 0 does not cut. MATLAB's numeric SequenceLength."""
-    validation_frequency: Count = 1
-    """Epochs from one look at the validation data to the next (not steps)."""
+    validation_period: Count = 1
+    """Epochs from one look at the validation data to the next; MATLAB's
+    ValidationFrequency counts steps."""
     validation_patience: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Looks without an improvement after which to stop; 0 never stops."""
     output_network: Literal["best", "last"] = "best"
@@ -160,13 +162,13 @@ def as_config(given: Any, place: str = "config") -> FineTuneConfig:
             raise InputError(
                 "not a finite number", place=place, found=f"{name} {value}"
             )
-    if config.validation_frequency > config.max_epochs:
+    if config.validation_period > config.max_epochs:
         raise InputError(
             "the network would never be looked at",
             place=place,
-            found=f"validation_frequency {config.validation_frequency}, max_epochs "
+            found=f"validation_period {config.validation_period}, max_epochs "
             f"{config.max_epochs}",
-            expected="at most max_epochs: it counts epochs, where MATLAB counts steps",
+            expected="at most max_epochs",
         )
     data = config.data
     for name in ("overlap", "washout"):

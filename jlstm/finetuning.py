@@ -132,9 +132,9 @@ def finetune(
         transformation=transformation, loss=loss, scale=_spread(parts.train),
     )  # fmt: skip
     file = None if out is None else Path(out) / CHECKPOINT
-    print_ = fingerprint(task, parts)
+    identity = fingerprint(task, parts)
     if file is not None and file.is_file():
-        progress = checkpoint.load(file, task, print_)
+        progress = checkpoint.load(file, task, identity)
         if progress.reason == MAX_EPOCHS and progress.epoch < config.max_epochs:
             progress.reason = ""  # there are more of them now
     else:
@@ -144,7 +144,7 @@ def finetune(
         stop = callback(progress) if callback is not None else False
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(file, progress, print_)
+            checkpoint.save(file, progress, identity)
         return stop
 
     if callback is not None and callback(progress) and not progress.reason:
@@ -163,10 +163,10 @@ def _spread(training: list[Recording]) -> np.ndarray:
 
 def fingerprint(task: Task, parts: Parts) -> str:
     """What has to be the same for a run to be resumed: all but its length."""
-    text = json.loads(msgspec.json.encode(task.config))
+    settings = msgspec.to_builtins(task.config)
     if task.config.learn_rate_schedule != "cosine":
-        text.pop("max_epochs")
-    digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
+        settings.pop("max_epochs")
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     net = task.net
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(lambda: init(task)))
     shapes = [(jax.tree_util.keystr(path), a.dtype, a.shape) for path, a in leaves]
@@ -186,7 +186,8 @@ def renormalised(net: Network, training: list[Recording]) -> Network:
     """The network with the statistics of new data in its input layer.
 
     Raises:
-        InputError: the input layer does not normalise.
+        InputError: the input layer does not normalise, has one number for all features,
+            or a feature never changes.
     """
     (name,) = net.inputs
     layer: Any = net.layers[name]
@@ -202,24 +203,25 @@ def renormalised(net: Network, training: list[Recording]) -> Network:
         )
     new = {}
     for field in wanted:
-        old = getattr(layer, field)
-        if np.shape(old) not in (found[field].shape, ()):
+        old = np.asarray(getattr(layer, field))
+        if old.size != found[field].size:
             raise InputError(
                 "these statistics cannot be computed anew",
                 place=f"layer '{name}', {field}",
-                found=f"shape {np.shape(old)}",
-                expected=f"shape {found[field].shape}",
+                found=f"shape {old.shape}",
+                expected=f"shape {found[field].shape}, a number for each feature",
             )
-        new[field] = found[field].astype(np.asarray(old).dtype)
-    spread = new.get("std", new.get("maximum", 1.0) - new.get("minimum", 0.0))
-    if "mean" not in wanted or "std" in wanted:
-        flat = [str(k + 1) for k in np.flatnonzero(np.ravel(spread) == 0)]
-        if flat:
-            raise InputError(
-                "an input that never changes cannot be normalised",
-                found=f"feature {', '.join(flat)} is constant in the training data",
-                do='leave normalization = "keep", or give data in which it changes',
-            )
+        new[field] = found[field].reshape(old.shape).astype(old.dtype)
+    # Subtracting a mean needs no spread; dividing by one that is 0 gives NaN.
+    spread = {"zscore": found["std"], "zerocenter": np.ones(1)}.get(
+        layer.normalization, found["maximum"] - found["minimum"]
+    )
+    if flat := [str(k + 1) for k in np.flatnonzero(spread == 0)]:
+        raise InputError(
+            "an input that never changes cannot be normalised",
+            found=f"feature {', '.join(flat)} is constant in the training data",
+            do='leave normalization = "keep", or give data in which it changes',
+        )
     changed = dataclasses.replace(layer, **new)
     return net.replace(layers=net.layers | {name: changed})
 

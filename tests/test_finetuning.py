@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jax
@@ -17,7 +18,7 @@ from jlstm.finetuning import CHECKPOINT, finetune
 from jlstm.network import Factors, Network
 from jlstm.recurrent import Bidirectional
 from jlstm.training.loop import CALLED, DIVERGED, MAX_EPOCHS, PATIENCE
-from jlstm.training.parameters import parameters
+from jlstm.training.parameters import parameters, with_parameters
 
 DATA = {"window": 20, "validation": 0.25}
 
@@ -42,8 +43,6 @@ def recording(net) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(4)
     x = rng.normal(size=(400, 2))
     moved = {p: a + 0.3 * rng.normal(size=a.shape) for p, a in parameters(net).items()}
-    from jlstm.training.parameters import with_parameters
-
     other = with_parameters(net, {p: np.float32(a) for p, a in moved.items()})
     return x, np.asarray(jl.predict(other, x))
 
@@ -206,6 +205,17 @@ def test_statistics_are_kept_or_computed_anew(recording):
     x = recording[0][:300]
     np.testing.assert_allclose(new.layers["in"].mean, x.mean(0), rtol=1e-6)
     np.testing.assert_allclose(new.layers["in"].std, x.std(0, ddof=1), rtol=1e-6)
+    # A spread of 0 would make NaN of everything; one number cannot stand for two.
+    flat = (recording[0] * [1, 0], recording[1])
+    with pytest.raises(InputError, match="feature 2 is constant"):
+        finetune(net, flat, config | {"normalization": "recompute"})
+    joint = dataclasses.replace(start, mean=ones[:1], std=ones[:1])
+    with pytest.raises(InputError, match="cannot be computed anew"):
+        finetune(
+            net.replace(layers=net.layers | {"in": joint}),
+            recording,
+            config | {"normalization": "recompute"},
+        )
 
 
 @pytest.mark.parametrize(
@@ -298,8 +308,6 @@ def test_a_finished_run_keeps_its_reason(net, recording, tmp_path):
 def test_a_checkpoint_belongs_to_one_structure(net, recording, tmp_path):
     config = {"max_epochs": 1, "data": DATA}
     finetune(net, recording, config, out=tmp_path)
-    import dataclasses
-
     one = dataclasses.replace(net.layers["one"], state_activation="softsign")
     other = net.replace(layers=net.layers | {"one": one})
     with pytest.raises(InputError, match="belongs to another run"):
@@ -319,6 +327,6 @@ def test_a_struct_made_in_python_is_checked(net, recording):
         with pytest.raises(InputError, match="not a configuration"):
             finetune(net, recording, FineTuneConfig(**wrong))
     with pytest.raises(InputError, match="never be looked at"):
-        finetune(net, recording, {"validation_frequency": 50, "max_epochs": 5})
+        finetune(net, recording, {"validation_period": 50, "max_epochs": 5})
     with pytest.raises(InputError, match="not a finite number"):
         finetune(net, recording, {"initial_learn_rate": float("inf")})

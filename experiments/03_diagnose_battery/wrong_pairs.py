@@ -5,9 +5,6 @@ from __future__ import annotations
 from wrong_plan import Wrong
 
 ALL = ("W", "R", "b")
-ENDS = (
-    "/steps", "/time", "/x", "/scale", "/features", "/y", "/offset", "/columns",
-)  # fmt: skip
 TOUCHES: dict[str, tuple[str, ...]] = {
     "gate-order": ALL,
     "interleaved": ALL,

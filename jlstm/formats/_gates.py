@@ -5,8 +5,6 @@ The only place that knows a gate order other than jlstm's own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import InputError
@@ -89,15 +87,3 @@ def matlab_arrays(layer: Recurrent) -> dict[str, np.ndarray]:
         if value is not None:
             arrays[key] = np.asarray(value)
     return arrays
-
-
-def gate_factors(value: Any, gates: int) -> list[float]:
-    """A learn-rate or L2 factor for each gate, from a scalar or one value a gate."""
-    values = np.asarray(value, float).reshape(-1)
-    if values.size == 1:
-        return [float(values[0])] * gates
-    if values.size != gates:
-        raise InputError(
-            "factors that fit no gate", found=values.tolist(), expected=f"1 or {gates}"
-        )
-    return [float(v) for v in values]

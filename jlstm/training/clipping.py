@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from ..config import FineTuneConfig
-
-Gradients = dict[str, jax.Array]
+from .parameters import Parameters
 
 
 def clip(
@@ -43,13 +42,13 @@ def clip(
     return optax.stateless(lambda g, _: _by_norm(g, groups, threshold))
 
 
-def _by_value(gradients: Any, threshold: float) -> Gradients:
+def _by_value(gradients: Any, threshold: float) -> Parameters:
     return {path: jnp.clip(g, -threshold, threshold) for path, g in gradients.items()}
 
 
 def _by_norm(
     gradients: Any, groups: Iterable[Sequence[str]], threshold: float
-) -> Gradients:
+) -> Parameters:
     clipped = {}
     for group in groups:
         norm = _norm([gradients[path] for path in group])

@@ -93,8 +93,17 @@ def run(
         losses = []
         classes = bool(task.net.classes)
         for batch in training_batches(config, training, progress.epoch, classes):
-            for part, carry in _cut(task, batch):
-                losses += _advance(task, progress, part, carry)
+            carry = initial_carry(task, len(batch.x))
+            for part in cuts(config, batch):
+                # Where nothing is scored only the states move on.
+                if part.weights.any():
+                    progress.state, loss, carry = step(
+                        task, progress.state, part, carry
+                    )
+                    losses.append(loss)
+                else:
+                    now = progress.state.parameters
+                    _, _, carry = task.scored(task.on_device, now, part, carry)
         progress.epoch += 1
         # One look at the device an epoch: steps do not wait for their losses.
         values = np.asarray(jnp.stack(losses)) if losses else np.zeros(0)
@@ -105,7 +114,7 @@ def run(
         }
         if not (np.all(np.isfinite(values)) and _finite(progress.state.parameters)):
             progress.reason = DIVERGED
-        elif progress.epoch % config.validation_frequency == 0:
+        elif progress.epoch % config.validation_period == 0:
             _look(task, progress, validation, training, row)
         row["seconds"] = time.perf_counter() - started
         progress.history.append(row)
@@ -117,13 +126,12 @@ def run(
 
 
 def training_batches(
-    task_config: FineTuneConfig,
+    config: FineTuneConfig,
     training: list[Recording],
     epoch: int,
     classes: bool = False,
 ) -> Iterator[Batch]:
     """The batches of an epoch; MATLAB discards the last incomplete one."""
-    config = task_config
     if config.solver == "lbfgs":  # a line search wants the same loss at every look
         config = msgspec.structs.replace(config, mini_batch_size=len(training))
     return batches(
@@ -149,29 +157,6 @@ def steps_per_epoch(config: FineTuneConfig, training: list[Recording]) -> int:
             do="use windows of one length, and no split_length",
         )
     return max(1, count)
-
-
-class _Carried:
-    """The states of the recurrent layers, from one cut of a batch to the next."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-
-def _advance(task: Task, progress: Progress, part: Batch, carry: _Carried) -> list[Any]:
-    """A step of the solver; where nothing is scored only the states move on."""
-    if not part.weights.any():
-        trained = progress.state.parameters
-        *_, carry.value = task.scored(task.on_device, trained, part, carry.value)
-        return []
-    progress.state, loss, carry.value = step(task, progress.state, part, carry.value)
-    return [loss]
-
-
-def _cut(task: Task, batch: Batch) -> Iterator[tuple[Batch, _Carried]]:
-    carry = _Carried(initial_carry(task, len(batch.x)))
-    for part in cuts(task.config, batch):
-        yield part, carry
 
 
 def cuts(config: FineTuneConfig, batch: Batch) -> Iterator[Batch]:

@@ -28,9 +28,8 @@ from ..errors import InputError
 from ..network import Factors, Network
 from ..recurrent import Bidirectional, Recurrent
 from .clipping import clip
+from .parameters import Parameters
 from .schedules import Schedule, learn_rate
-
-Parameters = dict[str, jax.Array]
 
 ARRAYS = {
     "input_weights": "InputWeights",
@@ -300,7 +299,7 @@ def _regularised(
             )
         return {path: tree[path] for path in decays}
 
-    def penalty(params: Mapping[str, jax.Array]) -> Any:
+    def penalty(params: Mapping[str, Any]) -> Any:
         parts = [
             0.5 * decay * jnp.sum(jnp.square(params[path]))
             for path, decay in decays.items()
