@@ -38,6 +38,7 @@ FEW = {
     "data": {"window": 100, "overlap": 50, "washout": 20, "validation": 0.2},
 }
 GENTLE, USUAL = {"initial_learn_rate": 1e-3}, {"initial_learn_rate": 1e-2}
+TICKS = (0.5, 1, 2, 4)
 WAYS = {
     "from random weights": (True, USUAL),
     "continued": (False, GENTLE),
@@ -119,10 +120,12 @@ def draw(results, path):
             axes.plot(np.mean(row["rmse"]), len(rows) - k, "|", color="k", ms=16)
         axes.axvline(results["imported"], color="tab:red", lw=1, label="imported")
         axes.set_xscale("log")
+        axes.set_xticks(TICKS, list(map(str, TICKS)))
+        axes.minorticks_off()
         axes.set_yticks(range(len(rows), 0, -1), list(rows))
         axes.set_title(part, fontsize=10)
         axes.set_xlabel("test RMSE, pH")
-        axes.grid(axis="x", which="both", alpha=0.3)
+        axes.grid(axis="x", alpha=0.3)
     panels[0].legend(fontsize=8)
     figure.savefig(path)
 
