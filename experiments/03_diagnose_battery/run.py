@@ -11,8 +11,10 @@ import argparse
 import json
 import time
 from collections import defaultdict
+from itertools import cycle, islice
 from pathlib import Path
 
+import jax
 import ml_dtypes
 import numpy as np
 from wrong import applicable, compatible, forward_many
@@ -147,40 +149,46 @@ def named(wrongs, finding):
     return sorted(w.name for w in wrongs) == sorted(m.name for m in finding.mistakes)
 
 
-def diagnose(net, xs, ys, wrongs):
+def diagnose(net, xs, ys, wrongs, kind):
+    """One trial, and whether its answer is right."""
     start = time.perf_counter()
     one = len(xs) == 1
     d = jl.diagnose(net, xs[0] if one else xs, ys[0] if one else ys)
     first = d.findings[: max(d.tied, 1)]
     rounded = [w.name for w in wrongs] == ["weights-rounded"]
+    if wrongs:
+        right = any(matches(wrongs, f) for f in first)
+        right = right or (rounded and d.verdict == "precision")
+    elif kind in ("random", "other input"):
+        right = d.verdict == "unexplained" or not first
+    else:
+        right = d.verdict in ("agree", "precision", "unexplained")
     return {
+        "kind": kind,
         "truth": [str(tuple(w)) for w in wrongs],
         "names": [w.name for w in wrongs],
         "verdict": d.verdict,
         "found": [" + ".join(map(str, f.mistakes)) for f in first],
         "name": any(named(wrongs, f) for f in first),
-        "right": any(matches(wrongs, f) for f in first)
-        or (rounded and d.verdict == "precision"),
+        "right": right,
         "tied": d.tied,
         "seconds": round(time.perf_counter() - start, 2),
         "summary": d.summary,
     }
 
 
-def singles(net, rng, count):
+def singles(net, rng):
+    """Every mistake of the oracle that is seen in the output, and its numbers."""
     xs = signals(net, rng)
     right = forward_many(net, xs)
-    done = 0
     for wrong in cases(net, rng):
-        if done >= count:
-            return
         ys = forward_many(net, xs, [wrong])
         if visible(ys, right):
-            done += 1
-            yield diagnose(net, xs, ys, [wrong])
+            yield xs, ys, [wrong], ""
 
 
-def pairs(net, rng, count):
+def pairs(net, rng):
+    """Two mistakes at once, each of which matters alone and beside the other."""
     xs = signals(net, rng)
     right = forward_many(net, xs)
     entries = defaultdict(list)
@@ -188,10 +196,7 @@ def pairs(net, rng, count):
         if wrong.name != "weights-rounded":  # any mistake hides it
             entries[wrong.name].append(wrong)
     names = list(entries)
-    done = 0
-    for _ in range(20 * count):
-        if done >= count:
-            return
+    for _ in range(1000):
         a, b = (
             entries[name][rng.integers(len(entries[name]))]
             for name in rng.choice(names, 2)
@@ -203,21 +208,18 @@ def pairs(net, rng, count):
             ys = forward_many(net, xs, [a, b])
         except NotImplementedError:
             continue
-        # Each of the two must matter on its own and beside the other.
         if all(visible(ys, other) for other in (right, *alone)) and all(
             visible(other, right) for other in alone
         ):
-            done += 1
-            yield diagnose(net, xs, ys, [a, b])
+            yield xs, ys, [a, b], ""
 
 
-def clean(net, rng, count):
+def clean(net, rng):
     """Right numbers, as other precisions and noise would leave them."""
     short = net.astype(np.float32)
-    for k in range(count):
+    for kind in cycle(("float32", "bfloat16", "noise", "rounded weights")):
         xs = signals(net, rng)
         right = forward_many(net, xs)
-        kind = ("float32", "bfloat16", "noise", "rounded weights")[k % 4]
         if kind == "float32":
             ys = [np.asarray(jl.predict(short, x)) for x in xs]
         elif kind == "bfloat16":
@@ -228,25 +230,19 @@ def clean(net, rng, count):
         else:
             low = net.astype(ml_dtypes.bfloat16).astype(np.float32)
             ys = forward_many(low, xs)
-        found = diagnose(net, xs, ys, [])
-        found["kind"] = kind
-        found["right"] = found["verdict"] in ("agree", "precision", "unexplained")
-        yield found
+        yield xs, ys, [], kind
 
 
-def nonsense(net, rng, count):
-    """Numbers that no mistake explains: of another input, or of random weights."""
-    for k in range(count):
+def nonsense(net, rng):
+    """Numbers that no mistake explains: of another input, or random."""
+    for kind in cycle(("random", "other input")):
         xs = signals(net, rng)
-        if k % 2:
+        if kind == "other input":
             ys = forward_many(net, signals(net, rng))
         else:
             ys = forward_many(net, xs)
             ys = [rng.normal(size=y.shape) + y for y in ys]
-        found = diagnose(net, xs, ys, [])
-        found["kind"] = "other input" if k % 2 else "random"
-        found["right"] = found["verdict"] == "unexplained" or not found["found"]
-        yield found
+        yield xs, ys, [], kind
 
 
 KINDS = {"singles": singles, "pairs": pairs, "clean": clean, "nonsense": nonsense}
@@ -262,6 +258,13 @@ def by_entry(results):
                 table[name][1] += row["right"]
                 table[name][2] += row["name"] and not row["right"]
     return dict(sorted(table.items()))
+
+
+def write(path, results):
+    """Moved into place: a run that is stopped leaves a whole file."""
+    part = Path(f"{path}.part")
+    part.write_text(json.dumps(results, indent=1), "utf-8")
+    part.replace(path)
 
 
 def draw(results, path):
@@ -315,32 +318,32 @@ def main():
     for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0)
     arguments = parser.parse_args()
-    results = defaultdict(list)
+    results = {kind: [] for kind in KINDS}
     if arguments.output.is_file():  # goes on where it was stopped
         results |= json.loads(arguments.output.read_text("utf-8"))
-    done = {(row["net"], kind) for kind, rows in results.items() for row in rows}
     for name, net in networks(arguments.nets):
         if arguments.only not in name:
             continue
-        for kind, trial in KINDS.items():
+        for kind, trials in KINDS.items():
+            rows = results[kind]
+            done = sum(row["net"] == name for row in rows)
             rng = np.random.default_rng([arguments.seed, sum(name.encode())])
-            count = getattr(arguments, kind) if (name, kind) not in done else 0
-            rows = []
-            for row in trial(net, rng, count) if count else ():
-                rows.append(row | {"net": name})
+            for trial in islice(trials(net, rng), done, getattr(arguments, kind)):
+                row = {"net": name, **diagnose(net, *trial)}
+                rows.append(row)
+                write(arguments.output, results)
                 if not row["right"]:
                     print(f"  {name} {row['truth'] or row['kind']}: {row['verdict']}")
-                    print(f"     {row['found'][:2]}")
-            results.setdefault(kind, []).extend(rows)
+                    print(f"     {row['found'][:2]}", flush=True)
+            rows = [row for row in rows if row["net"] == name]
             if rows:
                 right = sum(row["right"] for row in rows)
                 mean = np.mean([row["seconds"] for row in rows])
                 print(
                     f"{name} {kind}: {right} of {len(rows)}, {mean:.1f} s", flush=True
                 )
-        text = json.dumps(results, indent=1)
-        Path(f"{arguments.output}.part").write_text(text, "utf-8")
-        Path(f"{arguments.output}.part").replace(arguments.output)
+        # Programs of one network are of no use to the next, and fill the memory.
+        jax.clear_caches()
     for name, (trials, right, named) in by_entry(results).items():
         print(
             f"  {name:<28}{right:>4} of {trials:<4}{f'by name {named}' * bool(named)}"
