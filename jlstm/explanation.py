@@ -197,23 +197,35 @@ class Explanation:
             found = evaluate(
                 [compose(probe, mistakes) for mistakes in candidates], self.net.outputs
             )
-            if any(_differ([v[0][n] for v in found]) for n in self.net.outputs):
+            if any(
+                _differ([run[name] for run in runs])
+                for runs in zip(*found, strict=True)
+                for name in self.net.outputs
+            ):
                 return lead + f"{words} would tell them apart."
         return lead + (
             "For this network they are the same computation, as far as one input shows."
         )
 
     def _probes(self) -> list[tuple[str, tuple[Any, ...]]]:
-        run = self.base.runs[0]
-        zero = {name: np.zeros_like(a) for name, a in run.x.items()}
+        """Other inputs, as many as there are: a mistake may concern all of them."""
         rng = np.random.default_rng(1)
-        other = {
-            name: a.mean(0) + a.std(0) * rng.normal(size=a.shape) + rng.normal()
-            for name, a in run.x.items()
-        }
+
+        def other(a: np.ndarray) -> np.ndarray:
+            return a.mean(0) + a.std(0) * rng.normal(size=a.shape) + rng.normal()
+
         return [
-            ("An input of zeros", (run._replace(x=zero),)),
-            ("Another input", (run._replace(x=other),)),
+            (
+                words,
+                tuple(
+                    run._replace(x={name: new(a) for name, a in run.x.items()})
+                    for run in self.base.runs
+                ),
+            )
+            for words, new in (
+                ("An input of zeros", np.zeros_like),
+                ("Another input", other),
+            )
         ]
 
     def _unknown_start(self, plain: Judgement) -> Diagnosis | None:

@@ -53,14 +53,26 @@ def test_an_order_of_many_features_is_found(make, features, lengths):
     assert tuple(mistake.parameters["order"]) == order
 
 
-def test_sequences_in_another_order_are_found():
+@pytest.mark.parametrize("order", [(4, 2, 6, 0, 5, 1, 3), (6, 5, 4, 3, 2, 1, 0)])
+def test_sequences_in_another_order_are_found(order):
     rng = np.random.default_rng(3)
     net = scores(rng, 3)
     xs = [signal(8 + k, 3) * (1 + 0.2 * k) for k in range(7)]
-    order = (4, 2, 6, 0, 5, 1, 3)
     wrong = Wrong("sequences-reordered", (), {"order": order})
     d = jl.diagnose(net, xs, forward_many(net, xs, [wrong]), max_mistakes=1)
     assert d.verdict == "explained", d
     (mistake,) = d.findings[0].mistakes
     assert mistake.name == "sequences-reordered"
     assert tuple(mistake.parameters["order"]) == order
+
+
+def test_an_order_that_ties_with_another_mistake_is_told_apart_by_an_input():
+    rng = np.random.default_rng(3)
+    net = scores(rng, 3)
+    x = signal(8, 3)
+    xs = [x, x[::-1]]
+    y = forward_many(net, xs)
+    d = jl.diagnose(net, xs, y[::-1], max_mistakes=1)
+    names = {mistake.name for f in d.findings for mistake in f.mistakes}
+    assert (d.verdict, names) == ("tied", {"sequences-reordered", "time-reversed"})
+    assert "Another input would tell them apart" in d.separate_by

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import combinations, permutations
 from typing import Any
 
@@ -42,6 +43,7 @@ def _sequences(trial: Trial) -> Iterator[Mistake]:
         yield sequences_reordered(order)
 
 
+@cache  # the search finds orders that are listed too: they are one candidate
 def sequences_reordered(order: tuple[int, ...]) -> Mistake:
     """Sequence j was given what belongs to sequence `order[j]`."""
 
