@@ -124,6 +124,11 @@ class FineTuneConfig(
     data: Data = Data()
 
 
+def is_zero(number: Any) -> bool:
+    """Whether a setting is 0 for certain: a traced one, of several runs, is not."""
+    return isinstance(number, int | float) and number == 0
+
+
 def read_config(file: Path) -> FineTuneConfig:
     """A configuration from a TOML file.
 

@@ -58,7 +58,15 @@ def begin(
     """Before the first epoch; the imported network is the best so far."""
     progress = Progress(init(task))
     progress.best = _kept(progress.state.parameters)
-    name, loss = _scored(task, progress, validation, training)
+    return started(progress, *_scored(task, progress, validation, training))
+
+
+def started(progress: Progress, name: str, loss: float) -> Progress:
+    """The imported network is the best so far, with this loss.
+
+    Raises:
+        InputError: it gives none.
+    """
     if not math.isfinite(loss):
         raise InputError(
             "the network gives no finite loss to begin with",
@@ -89,7 +97,7 @@ def run(
     """
     config = task.config
     while not progress.reason and progress.epoch < config.max_epochs:
-        started = time.perf_counter()
+        before = time.perf_counter()
         losses = []
         classes = bool(task.net.classes)
         for batch in training_batches(config, training, progress.epoch, classes):
@@ -107,17 +115,10 @@ def run(
         progress.epoch += 1
         # One look at the device an epoch: steps do not wait for their losses.
         values = np.asarray(jnp.stack(losses)) if losses else np.zeros(0)
-        row: dict[str, Any] = {
-            "epoch": progress.epoch,
-            "steps": int(progress.state.steps),
-            "training_loss": float(values.mean()) if losses else math.nan,
-        }
-        if not (np.all(np.isfinite(values)) and _finite(progress.state.parameters)):
-            progress.reason = DIVERGED
-        elif progress.epoch % config.validation_period == 0:
-            _look(task, progress, validation, training, row)
-        row["seconds"] = time.perf_counter() - started
-        progress.history.append(row)
+        row = ended(progress, values)
+        if not progress.reason and progress.epoch % config.validation_period == 0:
+            judge(config, progress, *_scored(task, progress, validation, training))
+        row["seconds"] = time.perf_counter() - before
         if progress.epoch >= config.max_epochs:
             progress.reason = progress.reason or MAX_EPOCHS
         if after is not None and after(progress):
@@ -175,16 +176,22 @@ def cuts(config: FineTuneConfig, batch: Batch) -> Iterator[Batch]:
         )
 
 
-def _look(
-    task: Task,
-    progress: Progress,
-    validation: list[Recording],
-    training: list[Recording],
-    row: dict[str, Any],
-) -> None:
-    """Score the network, remember it if it is the best, stop if it has been long."""
-    name, loss = _scored(task, progress, validation, training)
-    row[name] = loss
+def ended(progress: Progress, losses: np.ndarray) -> dict[str, Any]:
+    """Write the row of an epoch from the losses of its steps."""
+    row: dict[str, Any] = {
+        "epoch": progress.epoch,
+        "steps": int(progress.state.steps),
+        "training_loss": float(losses.mean()) if losses.size else math.nan,
+    }
+    progress.history.append(row)
+    if not (np.all(np.isfinite(losses)) and _finite(progress.state.parameters)):
+        progress.reason = DIVERGED
+    return row
+
+
+def judge(config: FineTuneConfig, progress: Progress, name: str, loss: float) -> None:
+    """Remember the network if its loss is the best, stop if it has been long."""
+    progress.history[-1][name] = loss
     if not math.isfinite(loss):
         progress.reason = DIVERGED
         return
@@ -194,7 +201,7 @@ def _look(
         progress.looks = 0
         return
     progress.looks += 1
-    patience = task.config.validation_patience
+    patience = config.validation_patience
     if patience and progress.looks >= patience:
         progress.reason = PATIENCE
 

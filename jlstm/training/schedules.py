@@ -40,7 +40,7 @@ def learn_rate(config: FineTuneConfig, steps_per_epoch: int) -> Schedule:
     Raises:
         InputError: an epoch without steps.
     """
-    if steps_per_epoch < 1:
+    if isinstance(steps_per_epoch, int) and steps_per_epoch < 1:
         raise InputError(
             "an epoch without a step",
             found=f"{steps_per_epoch} steps per epoch",

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..config import FineTuneConfig
+from ..config import FineTuneConfig, is_zero
 from ..errors import InputError
 from ..network import Factors, Network
 from ..recurrent import Bidirectional, Recurrent
@@ -264,7 +264,10 @@ def _decays(
     strength = config.l2_regularization
     if strength is None:
         strength = 1e-4 if config.semantics == "matlab" else 0.0
-    return {path: strength and strength * rules.l2[path] for path in trained}
+    if is_zero(strength):
+        return dict.fromkeys(trained, 0.0)
+    factors = {path: rules.l2[path] for path in trained}
+    return {path: strength * f if f else 0.0 for path, f in factors.items()}
 
 
 def _scale(factors: Mapping[str, float]) -> optax.GradientTransformation:
@@ -279,7 +282,7 @@ def _add_decayed(decays: Mapping[str, float]) -> optax.GradientTransformation:
 
 
 def _add(g: Any, params: Any, decays: Mapping[str, float]) -> Parameters:
-    return {p: g[p] + decays[p] * params[p] if decays[p] else g[p] for p in g}
+    return {p: g[p] if is_zero(decays[p]) else g[p] + decays[p] * params[p] for p in g}
 
 
 def _regularised(
@@ -303,7 +306,7 @@ def _regularised(
         parts = [
             0.5 * decay * jnp.sum(jnp.square(params[path]))
             for path, decay in decays.items()
-            if decay
+            if not is_zero(decay)
         ]
         return sum(parts[1:], parts[0]) if parts else 0.0
 

@@ -22,12 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..config import FineTuneConfig
+from ..config import FineTuneConfig, is_zero
 from ..dataset import Batch
 from ..errors import InputError
 from ..forward import forward, looks_at_all_steps
 from ..network import Network, Origin
 from ..pytree import Array, pytree
+from .losses import Loss
 from .losses import loss as loss_of
 from .parameters import (
     Matrix,
@@ -39,7 +40,7 @@ from .parameters import (
     parameters,
     with_parameters,
 )
-from .solvers import rules, solver
+from .solvers import Rules, rules, solver
 
 
 @pytree
@@ -60,8 +61,10 @@ class Task:
         config: how to train.
         trained: paths of the arrays that are trained.
         matrices: those of them that are corrected by low rank instead.
-        solver: turns gradients into steps.
-        loss: of one sequence, `(y, target, weights, scale) -> ()`.
+        rules: factors by parameter, and which arrays are one in MATLAB.
+        steps_per_epoch: schedules count epochs by it.
+        transformation: in place of `config.solver`, where there is one.
+        own_loss: of one sequence, in place of `config.loss`, where there is one.
         scale: spread of the targets by output, for losses that need it.
         ragged: whether sequences of a batch differ in length.
     """
@@ -70,8 +73,10 @@ class Task:
     config: FineTuneConfig
     trained: tuple[str, ...]
     matrices: tuple[Matrix, ...]
-    solver: optax.GradientTransformationExtraArgs
-    loss: Callable[[Any, Any, Any, Any], Array]
+    rules: Rules
+    steps_per_epoch: int
+    transformation: optax.GradientTransformation | None = None
+    own_loss: Loss | None = None
     scale: Any = 1.0
     ragged: bool = False
 
@@ -83,7 +88,7 @@ class Task:
         *,
         steps_per_epoch: int,
         transformation: optax.GradientTransformation | None = None,
-        loss: Callable[[Any, Any, Any, Any], Array] | None = None,
+        loss: Loss | None = None,
         scale: Any = 1.0,
         ragged: bool = False,
     ) -> Task:
@@ -129,12 +134,25 @@ class Task:
         corrected = {path for matrix in some for path in matrix.gates}
         start = [path for path in trained if path not in corrected]
         start += low_rank(net, some, config.lora_rank, config.seed) if some else []
-        return cls(
+        task = cls(
             net.replace(origin=Origin(), saved=None), config, trained, some,
-            solver(config, rules(net, start), steps_per_epoch,
-                   transformation=transformation),
-            loss or loss_of(config, net), scale, ragged,
+            rules(net, start), steps_per_epoch, transformation, loss, scale, ragged,
         )  # fmt: skip
+        _ = task.solver, task.loss  # what they refuse is refused now
+        return task
+
+    @functools.cached_property
+    def solver(self) -> optax.GradientTransformationExtraArgs:
+        """What turns gradients into steps."""
+        return solver(
+            self.config, self.rules, self.steps_per_epoch,
+            transformation=self.transformation,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def loss(self) -> Loss:
+        """The loss of one sequence, `(y, target, weights, scale) -> ()`."""
+        return self.own_loss or loss_of(self.config, self.net)
 
     @functools.cached_property
     def start(self) -> Parameters:
@@ -153,12 +171,12 @@ class Task:
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
         """One step, compiled once for each shape of a batch."""
-        return jax.jit(functools.partial(_step, self), donate_argnums=1)
+        return jax.jit(functools.partial(update, self), donate_argnums=1)
 
     @functools.cached_property
     def scored(self) -> Callable[..., Any]:
         """The loss of each sequence of a batch without dropout, compiled."""
-        return jax.jit(functools.partial(_losses, self, key=None))
+        return jax.jit(functools.partial(losses, self, key=None))
 
 
 def _require_cuttable(net: Network, config: FineTuneConfig) -> None:
@@ -236,10 +254,10 @@ def loss(
     The mean over sequences, and `anchor / 2` times the squared distance of the trained
     arrays to the imported ones.
     """
-    values, real, after = _losses(task, net, trained, batch, carry, key=key)
+    values, real, after = losses(task, net, trained, batch, carry, key=key)
     mean = jnp.sum(values * real) / jnp.maximum(real.sum(), 1)
     total = mean
-    if task.config.anchor:
+    if not is_zero(task.config.anchor):
         base = parameters(net)
         now = merged(base, trained, task.matrices)
         away = sum(jnp.sum((a - base[path]) ** 2) for path, a in now.items())
@@ -247,7 +265,7 @@ def loss(
     return total, (mean, jax.lax.stop_gradient(after))
 
 
-def _losses(
+def losses(
     task: Task,
     net: Network,
     trained: Parameters,
@@ -273,9 +291,10 @@ def _losses(
     return jnp.where(real > 0, values, jnp.zeros_like(values)), real, after
 
 
-def _step(
+def update(
     task: Task, net: Network, state: TrainingState, batch: Batch, carry: Any
 ) -> tuple[TrainingState, Array, Any]:
+    """`step` as it is compiled, with the network where it computes."""
     key = jax.random.fold_in(jax.random.key(task.config.seed), state.steps)
 
     def value(trained: Parameters) -> Array:
