@@ -1,0 +1,233 @@
+"""Commands that look at a network, run it and write it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..errors import InputError, JlstmError
+from .options import (
+    File,
+    Flag,
+    Layout,
+    Name,
+    Needed,
+    Precision,
+    Start,
+    Target,
+    Toml,
+    load,
+    print_json,
+)  # fmt: skip
+
+
+def inspect(
+    file: File,
+    /,
+    *,
+    variable: Name = None,
+    layers: Toml = None,
+    json: Flag = False,
+) -> int:
+    """Show a network: layers, shapes, settings, parameters, state, class names.
+
+    Example: jlstm inspect net.mat --variable airCompNet
+
+    Weights extracted by hand need a TOML file that describes the layers in their order.
+    Each has a table of its own, headed [[layers]], with lines such as
+    type = "lstm", input_weights = "LSTM_W1", recurrent_weights = "LSTM_R1" and
+    bias = "LSTM_b1", or type = "fully connected", weights = "FC_Weights" and
+    bias = "FC_Bias". The names are variables of the MAT file.
+
+    Args:
+        file: a MAT file (v4 to v7.3) or a native .safetensors file.
+        variable: which network, where there are several: net, results.net, nets{2}.
+        layers: how arrays extracted by hand form a network.
+        json: print JSON for scripts.
+    """
+    from ..auditing import audit
+    from ..inspection import layer_table, notices
+
+    net = load(file, variable, layers, quiet=True)
+    if not json:
+        print(net)
+        return 0
+    origin = net.origin._asdict() | {"details": dict(net.origin.details)}
+    print_json(
+        {
+            "origin": origin,
+            "precision": str(net.dtype),
+            "inputs": list(net.inputs),
+            "outputs": list(net.outputs),
+            "classes": list(net.classes),
+            "layers": layer_table(net),
+            "notices": notices(net),
+            "audit": audit(net).to_dict(),
+        }
+    )
+    return 0
+
+
+def predict(
+    file: File,
+    /,
+    *,
+    input: Needed,
+    output: Target = None,
+    variable: Name = None,
+    layers: Toml = None,
+    layout: Layout = "auto",
+    state: Start = "initial",
+    precision: Precision = "auto",
+) -> int:
+    """Run a network over recorded sequences.
+
+    Example: jlstm predict net.mat --input x.csv --output y.csv
+
+    One sequence is printed as CSV, one line a time step, or written to --output;
+    several sequences (a cell array) go to --output as .npz, one array each. A
+    classifier gives its scores, one column a class.
+
+    Args:
+        file: the network.
+        input: the sequence, or a cell array of sequences.
+        output: .csv, .npy or .npz; printed as CSV without it.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+        layout: orientation of the input, where both would fit the network.
+        state: start from the initial state, or from the one the network was saved in.
+        precision: arithmetic to compute in; auto is that of the network.
+    """
+    import numpy as np
+
+    from .. import arguments as given
+    from ..formats.native import write_whole
+    from ..network import predict as run
+
+    net = load(file, variable, layers)
+    sequences = given.inputs(net, input, file, layout)
+    results = []
+    with given.in_precision(net, precision) as net:
+        begin = net.saved if state == "saved" else None
+        for x in given.progress(sequences, "predicting"):
+            y = run(net, x, state=begin)
+            results.append(tuple(map(np.asarray, y if isinstance(y, tuple) else (y,))))
+    suffix = ".csv" if output is None else output.suffix.lower()
+    data = given.table(results, suffix, given.columns(net))
+    if output is None:
+        sys.stdout.write(data.decode())
+    else:
+        write_whole(output, data)
+        print(f"{output}: {len(results)} sequence(s)", file=sys.stderr)
+    return 0
+
+
+def stream(
+    file: File,
+    /,
+    *,
+    variable: Name = None,
+    layers: Toml = None,
+    state: Start = "initial",
+    precision: Precision = "auto",
+) -> int:
+    """Answer every CSV line on standard input with a line on standard output.
+
+    One line is one time step; the state is kept between lines, as MATLAB's
+    predictAndUpdateState keeps it when its network is assigned back. An empty line
+    resets the state.
+
+    Example: tail -f sensor.csv | jlstm stream net.mat
+
+    Args:
+        file: the network.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+        state: start from the initial state, or from the one the network was saved in.
+        precision: arithmetic to compute in; auto is that of the network.
+    """
+    import numpy as np
+
+    from .. import arguments as given
+    from ..stream import Stream
+
+    net = load(file, variable, layers)
+    with given.in_precision(net, precision) as net:
+        running = Stream(net, state=net.saved if state == "saved" else None)
+        for number, line in enumerate(sys.stdin, 1):
+            if not line.strip():
+                running.reset()
+                continue
+            if number == 1 and given.is_heading(line):
+                continue
+            try:
+                parts = line.replace(";", ",").split(",")
+                x = np.array([float(part) for part in parts])
+            except ValueError:
+                raise InputError(
+                    "not a line of numbers",
+                    place=f"line {number}",
+                    found=line.strip()[:60],
+                    expected="numbers separated by commas, one line a time step",
+                ) from None
+            try:
+                y = running.step(x)
+            except InputError as error:
+                error.place = f"line {number}, {error.place}"
+                raise
+            print(given.line(y), flush=True)
+    return 0
+
+
+def convert(
+    file: File,
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")],
+    /,
+    *,
+    variable: Name = None,
+    layers: Toml = None,
+) -> int:
+    """Write a network in the native format, every weight bit for bit.
+
+    Example: jlstm convert net.mat net.safetensors
+
+    The target is a .safetensors file: arrays under their key paths, the structure as
+    JSON, a checksum. Golden vectors of the source come along.
+
+    Args:
+        file: the network.
+        target: the file to write, net.safetensors.
+        variable: which network, where there are several.
+        layers: how arrays extracted by hand form a network.
+    """
+    import jax
+    import numpy as np
+
+    from .. import formats
+
+    net, golden = formats.read(file, variable=variable, layers=layers)
+    formats.save(net, target, golden[0] if golden else None)
+    again, _ = formats.read(target)
+    pairs = zip(jax.tree.leaves(net), jax.tree.leaves(again), strict=True)
+    same = all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
+    if not same:
+        raise JlstmError("the written file reads back differently", file=target)
+    print(f"{target}: read back, every array equal bit for bit")
+    return 0
+
+
+def matlab_script() -> int:
+    """Print jlstm_export.m, to be run once in MATLAB.
+
+    It writes any network as plain structs with golden vectors, for networks that jlstm
+    does not read directly and as the strongest proof:
+    jlstm matlab-script > jlstm_export.m, then in MATLAB
+    jlstm_export(net, X, 'net_export.mat'), then jlstm validate net_export.mat
+    """
+    from importlib.resources import files
+
+    sys.stdout.write((files("jlstm") / "data" / "jlstm_export.m").read_text("utf-8"))
+    return 0
