@@ -22,11 +22,12 @@ def load(
     layers: Any = None,
     check: bool = True,
 ) -> Network:
-    """Load a network from a MAT file or a native file.
+    """Load a network from a MAT file, a native file, or a fine-tuning run.
 
     Arguments:
         path: `.mat` (v4 to v7.3; network objects, bare layers, the struct written by
-            jlstm_export.m, or arrays extracted by hand) or `.safetensors`.
+            jlstm_export.m or `save`, or arrays extracted by hand), `.safetensors`, or
+            the folder of a fine-tuning run.
         variable: which of several networks, as MATLAB writes it: "net", "results.net",
             "nets{2}".
         layers: how arrays extracted by hand form a network: a TOML file or a list of

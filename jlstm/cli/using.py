@@ -190,16 +190,19 @@ def convert(
     variable: Name = None,
     layers: Toml = None,
 ) -> int:
-    """Write a network in the native format, every weight bit for bit.
+    """Write a network in the native format or for MATLAB, every weight bit for bit.
 
-    Example: jlstm convert net.mat net.safetensors
+    Examples: jlstm convert net.mat net.safetensors
+    jlstm convert runs/pump net_tuned.mat
 
-    The target is a .safetensors file: arrays under their key paths, the structure as
-    JSON, a checksum. Golden vectors of the source come along.
+    A .safetensors file holds arrays under their key paths, the structure as JSON, a
+    checksum. A .mat file holds plain arrays and gets rebuild_<name>.m beside it, a
+    MATLAB function that makes the network again and compares it with golden vectors.
+    Those of the source come along.
 
     Args:
-        file: the network.
-        target: the file to write, net.safetensors.
+        file: the network, or the folder of a fine-tuning run.
+        target: the file to write, .safetensors or .mat.
         variable: which network, where there are several.
         layers: how arrays extracted by hand form a network.
     """
@@ -209,13 +212,15 @@ def convert(
     from .. import formats
 
     net, golden = formats.read(file, variable=variable, layers=layers)
-    formats.save(net, target, golden[0] if golden else None)
+    files = formats.save(net, target, golden[0] if golden else None)
     again, _ = formats.read(target)
     pairs = zip(jax.tree.leaves(net), jax.tree.leaves(again), strict=True)
     same = all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
     if not same:
         raise JlstmError("the written file reads back differently", file=target)
     print(f"{target}: read back, every array equal bit for bit")
+    for other in files[1:]:
+        print(f"{other}: run it in MATLAB, it makes the network and proves it")
     return 0
 
 

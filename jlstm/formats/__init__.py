@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import Unsupported
+from ..errors import InputError, Unsupported
 from ..golden import Golden
 from ..network import Network
 from ._gates import matlab_arrays as matlab_arrays
@@ -29,7 +29,8 @@ def read(
     """Read a network and its golden vectors.
 
     Arguments:
-        path: a MAT file or a native file.
+        path: a MAT file, a native file, or the folder of a fine-tuning run, for the
+            network that came out of it.
         variable: which of several networks in a MAT file.
         layers: how arrays extracted by hand form a network; a TOML file or a list of
             layers (see `formats.arrays`).
@@ -37,10 +38,12 @@ def read(
     Raises:
         DamagedFile, Unsupported, Ambiguous, InputError: see the readers.
     """
-    from . import arrays, matlab, matlab_export, native
+    from . import arrays, matlab, matlab_export, matlab_struct, native
     from .matfile import MatFile
 
     path = Path(path)
+    if path.is_dir():
+        path = _result_of(path)
     if native.recognises(path):
         for name, value in (("variable", variable), ("layers", layers)):
             if value is not None:
@@ -64,24 +67,60 @@ def read(
         net = matlab.build(chosen, file)
         golden = []
         if chosen.kind == matlab_export.KIND:
-            golden = matlab_export.golden(chosen.value, net)
+            golden = matlab_struct.golden(chosen.value, net)
     return net, golden
 
 
-def save(net: Network, path: str | Path, golden: Golden | None = None) -> None:
+def _result_of(folder: Path) -> Path:
+    """The file of the network that a fine-tuning run ended with."""
+    if not (folder / "run.json").is_file():
+        raise InputError(
+            "a folder that is no fine-tuning run",
+            file=folder,
+            expected="a network, or a folder with run.json in it",
+        )
+    result = folder / "net.safetensors"
+    if not result.is_file():
+        raise InputError(
+            "the run has not ended",
+            file=folder,
+            expected=f"{result.name} in it",
+            do=f"jlstm finetune --resume {folder}",
+        )
+    return result
+
+
+def save(
+    net: Network, path: str | Path, golden: Golden | None = None
+) -> tuple[Path, ...]:
     """Write a network; the extension says in which format.
 
+    Arguments:
+        net: the network.
+        path: `.safetensors`, the native format; or `.mat`, plain arrays for MATLAB,
+            with a script `rebuild_<stem>.m` beside it that makes the network again.
+        golden: what the original network computed, to be checked after loading. A MAT
+            file gets golden vectors that jlstm computes where there are none.
+
+    Returns:
+        the files that were written.
+
     Raises:
-        Unsupported: an extension that jlstm does not write.
+        Unsupported: an extension that jlstm does not write, or something in the network
+            that the format cannot hold.
+        InputError: the file cannot be written there.
     """
-    from . import native
+    from . import matlab_save, native
 
     path = Path(path)
+    if path.suffix == ".mat":
+        return matlab_save.save(net, path, golden)
     if path.suffix != ".safetensors":
         raise Unsupported(
             "jlstm does not write this format",
             file=path,
             found=path.suffix or "no extension",
-            expected=".safetensors",
+            expected=".safetensors or .mat",
         )
     native.save(net, path, golden)
+    return (path,)

@@ -16,11 +16,13 @@ safetensors (https://github.com/huggingface/safetensors). Nothing in it is execu
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,19 @@ from .structure import check_arrays, decode, encode
 
 FORMAT = "jlstm"
 FORMAT_VERSION = 1
+PART = f".{'[0-9a-f]' * 16}.tmp"
+ROOM = "make room on the disk, then go on: what was there before is whole"
+ACCESS = "make the folder writable, or name another one"
+REMEDIES = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EFBIG: "raise the limit on the size of files, ulimit -f",
+    errno.EACCES: ACCESS,
+    errno.EPERM: ACCESS,
+    errno.EROFS: ACCESS,
+    errno.ENOENT: "make the folder, or name another one",
+}
+"""What the user can do where a file cannot be written."""
 
 
 def save(net: Network, path: str | Path, golden: Golden | None = None) -> None:
@@ -101,30 +116,75 @@ def recognises(path: str | Path) -> bool:
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
-    """Put `data` at `path` completely or not at all, also when killed on the way."""
+    """Put `data` at `path` completely or not at all, also when killed on the way.
+
+    Raises:
+        InputError: the disk is full, or the folder is gone or may not be written to.
+    """
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with open(beside, "xb") as file:
+        with writing(path), open(beside, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, target)
+        with writing(path):
+            os.replace(beside, target)
+    finally:
+        # Moved away where all went well; else it would only fill the disk.
+        with suppress(OSError):
+            beside.unlink()
+    _sync(target.parent)
+
+
+def remove_parts(folder: str | Path) -> None:
+    """Remove what `write_whole` leaves beside its target when it is killed.
+
+    Only for a folder that nobody else is writing to.
+    """
+    for part in Path(folder).glob(PART):
+        with suppress(OSError):
+            part.unlink()
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder, and those above it, where it is not there yet.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    with writing(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Errors of the disk in here, in words a user can act on.
+
+    Raises:
+        InputError: in place of an OSError.
+    """
+    try:
+        yield
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise InputError(
-            "cannot be written", file=path, found=error.strerror or str(error)
+            "cannot be written",
+            file=path,
+            found=error.strerror or str(error),
+            do=REMEDIES.get(error.errno or 0, "name another place"),
         ) from None
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+
+
+def _sync(folder: Path) -> None:
+    """The new name is on the disk only when the folder is."""
+    # The file is in place already; not every file system can do this.
     if hasattr(os, "O_DIRECTORY"):
-        # The new name is on the disk only when the directory is.
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with suppress(OSError):
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
 
 
 def _in_order(data: bytes) -> bytes:
