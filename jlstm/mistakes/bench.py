@@ -210,7 +210,7 @@ def _stack(
     }
     state = jax.tree.map(
         lambda *leaves: np.stack(leaves).astype(dtype),
-        *[trials[job.trial].state for job in jobs],
+        *[job.run.state or trials[job.trial].state for job in jobs],
     )
     ends = [min(job.run.end, length) for job in jobs]
     return Data(

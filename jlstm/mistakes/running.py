@@ -10,6 +10,7 @@ import numpy as np
 
 from ..layers import FullyConnected
 from ..network import State
+from .bench import evaluate
 from .cells import Both, Cell
 from .functions import between, functions
 from .trial import (
@@ -117,13 +118,12 @@ def _starts(
 
             if part:
                 yield _start(names, parameters, RUNNING, start)
-    if not (trial.wired.stepwise and cells):
-        return
     steps = {run.steps for run in trial.runs}
     for names in scopes(cells):
         # The other layers start anew where the sequence that counts begins.
         others = [name for name in cells if name not in names]
-        if others and len(steps) > 1:
+        if not trial.wired.stepwise or (others and len(steps) > 1):
+            yield from _handed_on(names, len(trial.runs))
             continue
         anew = with_switch(others, reset_h=max(steps), reset_c=max(steps))
 
@@ -140,6 +140,69 @@ def _starts(
         yield _start(names, {"from": "previous-run"}, LENGTH, twice, others)
         if len(trial.runs) > 1:
             yield _start(names, {"from": "previous-sequence"}, LENGTH, carried, others)
+
+
+def _handed_on(names: tuple[str, ...], sequences: int) -> Iterator[Mistake]:
+    """Starts at the state in which a run before ended, computed by itself.
+
+    One run that goes on from the other would be wrong here: a backward direction meets
+    them in the other order, and sequences of different length have no common step at
+    which other layers could start anew.
+    """
+
+    def after_ends(trial: Trial, run: Run, ends: dict[str, Any]) -> Run:
+        return run._replace(state=trial.state | {name: ends[name] for name in names})
+
+    def twice(trial: Trial) -> Trial:
+        pairs = zip(trial.runs, _ends(trial), strict=True)
+        return trial._replace(runs=tuple(after_ends(trial, *pair) for pair in pairs))
+
+    def carried(trial: Trial) -> Trial:
+        runs = [trial.runs[0]]
+        for run in trial.runs[1:]:
+            (ends,) = _ends(trial._replace(runs=(runs[-1],)))
+            runs.append(after_ends(trial, run, ends))
+        return trial._replace(runs=tuple(runs))
+
+    ways = {"previous-run": twice} | (
+        {"previous-sequence": carried} if sequences > 1 else {}
+    )
+    for origin, change in ways.items():
+        yield Mistake(
+            "start-state", names, {"from": origin}, LENGTH, change,
+            frozenset({"start"}), paired=False,
+        )  # fmt: skip
+
+
+def _ends(trial: Trial) -> list[dict[str, Any]]:
+    """The states in which each run ends: a backward half at the first step."""
+    halves = {
+        (name, side): (getattr(state, side) if side else state)
+        for name, state in trial.state.items()
+        for side in (("forward", "backward") if hasattr(state, "forward") else ("",))
+    }
+    parts = {key: "hc"[: len(state)] for key, state in halves.items()}
+
+    def signal(name: str, side: str, part: str) -> str:
+        return ".".join(filter(None, (name, side, part)))
+
+    names = tuple(signal(*key, part) for key, some in parts.items() for part in some)
+    found = []
+    for values in evaluate([trial], names)[0]:
+        ends: dict[str, Any] = {}
+        for (name, side), some in parts.items():
+            row = 0 if side == "backward" else -1
+            end = type(halves[name, side])(
+                *(values[signal(name, side, part)][row] for part in some)
+            )
+            ends.setdefault(name, {})[side] = end
+        found.append(
+            {
+                name: sides[""] if "" in sides else type(trial.state[name])(**sides)
+                for name, sides in ends.items()
+            }
+        )
+    return found
 
 
 def _start(

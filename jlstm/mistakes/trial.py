@@ -26,7 +26,8 @@ class Run(NamedTuple):
     """One sequence on its way in.
 
     `x` is `(time, features)` by input; of its steps `begin` to `end` are run, and the
-    `rows` steps from `at` on are those that were observed.
+    `rows` steps from `at` on are those that were observed. `state` is where it starts,
+    if not where the trial does.
     """
 
     x: dict[str, np.ndarray]
@@ -34,6 +35,7 @@ class Run(NamedTuple):
     end: int
     at: int
     rows: int
+    state: dict[str, Any] | None = None
 
     @property
     def steps(self) -> int:
