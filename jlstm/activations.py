@@ -66,12 +66,13 @@ def leaky_relu(x: Array, scale: float = 0.01) -> Array:
 
 def clipped_relu(x: Array, ceiling: float) -> Array:
     """`min(max(x, 0), ceiling)`."""
-    return jnp.clip(x, 0.0, ceiling)
+    # Not jnp.clip, whose slope at the corners is a half.
+    return jnp.where(x <= 0, 0.0, jnp.where(x >= ceiling, ceiling, x))
 
 
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """`x` where positive, `alpha (exp(x) - 1)` elsewhere."""
-    return jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0.0)))
+    return jnp.where(x > 0, x, alpha * jnp.expm1(jnp.where(x > 0, 0.0, x)))
 
 
 def gelu(x: Array) -> Array:

@@ -362,12 +362,13 @@ def _checked_state(state: State, model: State, *, whole: bool) -> State:
             [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
             for tree in (part, model[name])
         )
-        if found != expected:
+        kind = type(model[name])
+        if found != expected or not isinstance(part, kind):
             raise InputError(
                 "the state does not fit the layer",
                 place=f"state of '{name}'",
-                found=f"shapes {', '.join(map(str, found))}",
-                expected=f"shapes {', '.join(map(str, expected))}",
+                found=f"{type(part).__name__} of shapes {', '.join(map(str, found))}",
+                expected=f"{kind.__name__} of shapes {', '.join(map(str, expected))}",
             )
     return dict(state)
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from layer_cases import CASES, Case
 
 from jlstm import layers as L
@@ -175,3 +177,18 @@ def test_statistics_are_those_that_gradients_leave_alone() -> None:
         "BatchNormalization": ("mean", "variance"),
         "Scaling": ("scale", "offset"),
     }
+
+
+@pytest.mark.parametrize("kind, values, theirs", [
+    ("relu", (), F.relu),
+    ("leaky-relu", (0.3,), lambda x: F.leaky_relu(x, 0.3)),
+    ("elu", (1.7,), lambda x: F.elu(x, 1.7)),
+    ("clipped-relu", (0.8,), lambda x: F.hardtanh(x, 0.0, 0.8)),
+])  # fmt: skip
+def test_slopes_at_the_corners(kind, values, theirs):
+    """What was padded with zeros stands at a corner exactly."""
+    at = torch.tensor([0.0, 0.8, -1.0, 0.5, 2.0], requires_grad=True)
+    theirs(at).sum().backward()
+    layer = L.Activation(kind, values)
+    slopes = jax.grad(lambda x: layer(x).sum())(at.detach().numpy())
+    np.testing.assert_allclose(slopes, at.grad, rtol=1e-6)
