@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .auditing import audit as audit
     from .diagnosis import Diagnosis as Diagnosis
     from .diagnosis import diagnose as diagnose
+    from .ensemble import Ensemble as Ensemble
+    from .ensemble import finetune_ensemble as finetune_ensemble
     from .errors import Ambiguous as Ambiguous
     from .errors import DamagedFile as DamagedFile
     from .errors import InputError as InputError
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from .formats import matlab_arrays as matlab_arrays
     from .formats import save as save
     from .golden import Golden as Golden
+    from .linearization import linearize as linearize
+    from .linearization import sensitivity as sensitivity
     from .loading import load as load
     from .network import Network as Network
     from .network import Node as Node
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from .recurrent import Gate as Gate
     from .recurrent import GRUState as GRUState
     from .recurrent import LSTMState as LSTMState
+    from .statespace import StateSpace as StateSpace
     from .stream import Stream as Stream
     from .validation import Validation as Validation
     from .validation import validate as validate
@@ -50,12 +55,15 @@ _HOME = {
     "auditing": ("Audit", "audit"),
     "diagnosis": ("Diagnosis", "diagnose"),
     "errors": ("JlstmError", "DamagedFile", "Unsupported", "Ambiguous", "InputError"),
+    "ensemble": ("Ensemble", "finetune_ensemble"),
     "finetuning": ("FineTuning", "finetune"),
     "formats": ("matlab_arrays", "save"),
     "golden": ("Golden",),
+    "linearization": ("linearize", "sensitivity"),
     "loading": ("load",),
     "network": ("Network", "Node", "init_state", "predict", "step"),
     "recurrent": ("LSTM", "GRU", "Bidirectional", "Gate", "LSTMState", "GRUState"),
+    "statespace": ("StateSpace",),
     "stream": ("Stream",),
     "validation": ("Validation", "validate"),
 }

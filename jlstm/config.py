@@ -28,6 +28,11 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Columns or variables that go in; by default all that are no target."""
     targets: tuple[str, ...] = ()
     """Columns or variables that should come out; by default the last ones."""
+    target_scale: tuple[float, ...] = ()
+    """Of networks trained on standardised targets: recorded = output * scale + offset.
+    One number, or one for each output."""
+    target_offset: tuple[float, ...] = ()
+    """See target_scale."""
     window: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Steps in a window of a recording; 0 takes each recording whole."""
     overlap: Annotated[int, msgspec.Meta(ge=0)] = 0

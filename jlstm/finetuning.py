@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import numpy as np
 from .config import FineTuneConfig, as_config
 from .dataset import Parts, Recording, recordings, split, windows
 from .errors import InputError
+from .formats.native import make_folder
 from .layers.inputs import STATISTICS
-from .metrics import summary
-from .network import Network, Origin, predict
+from .network import Network
+from .scoring import Prediction, measured, predicted, units_hint
 from .training import checkpoint
 from .training.loop import (
     CALLED,
@@ -30,6 +32,7 @@ from .training.loop import (
     steps_per_epoch,
 )
 from .training.parameters import parameters
+from .training.schedules import learn_rate
 from .training.task import Task, init, network
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -49,6 +52,13 @@ class FineTuning:
         after: metrics of `net`, by part of the data.
         trained: paths of the parameters that were trained.
         frozen: how many were not.
+        imported: the network that training began with.
+        config: how it was trained.
+        learn_rates: of the last step of every epoch, from the first; none where the
+            solver has no rate of its own.
+        own: what the caller gave in place of what is configured: of "transformation"
+            and "loss".
+        predictions: whole recordings, by part of the data.
     """
 
     net: Network
@@ -60,9 +70,36 @@ class FineTuning:
     after: dict[str, dict[str, float]]
     trained: tuple[str, ...]
     frozen: int
+    imported: Network
+    config: FineTuneConfig
+    learn_rates: tuple[float, ...]
+    own: tuple[str, ...]
+    predictions: dict[str, tuple[Prediction, ...]]
+
+    @property
+    def losses(self) -> dict[int, float]:
+        """The losses that decided, by epoch; epoch 0 is the imported network."""
+        names = ("validation_loss", "loss_of_training_data")
+        return {
+            row["epoch"]: row[name]
+            for row in self.history
+            for name in names
+            if math.isfinite(row.get(name, math.nan))
+        }
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch of the network that is returned; 0 is the imported one."""
+        best = self.config.output_network == "best" or self.reason == DIVERGED
+        return self.best_epoch if best else self.history[-1]["epoch"]
+
+    @property
+    def held_out(self) -> str:
+        """The part that judges the result: test, or else validation, or else train."""
+        return next(n for n in reversed(Parts._fields) if n in self.predictions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: all but the networks."""
+        """Ready for JSON: all but networks, configuration and recordings."""
         names = ("history", "reason", "best_epoch", "before", "after", "frozen")
         found = {name: getattr(self, name) for name in names}
         return found | {"trained": list(self.trained), "history": list(self.history)}
@@ -84,6 +121,8 @@ class FineTuning:
             for name, old in before.items():
                 new = self.after[part][name]
                 lines.append(f"    {name:<14}{old:>12.5g} before {new:>12.5g} after")
+        if not self.net.classes and (hint := units_hint(self.predictions["train"])):
+            lines.append(f"  note: {hint}")
         return "\n".join(lines)
 
 
@@ -122,15 +161,9 @@ def finetune(
     """
     config = as_config(config)
     parts = split(recordings(source, net, config.data, beside=beside), config.data)
-    if config.normalization == "recompute":
-        net = renormalised(net, parts.train)
-    training = windows(parts.train, config.data)
-    validation = windows(parts.validation, config.data) if parts.validation else []
-    task = Task.of(
-        net, config,
-        steps_per_epoch=steps_per_epoch(config, training),
-        transformation=transformation, loss=loss, scale=_spread(parts.train),
-    )  # fmt: skip
+    task, training, validation = prepared(
+        net, parts, config, transformation=transformation, loss=loss
+    )
     file = None if out is None else Path(out) / CHECKPOINT
     identity = fingerprint(task, parts)
     if file is not None and file.is_file():
@@ -143,14 +176,33 @@ def finetune(
     def after(progress: Progress) -> Any:
         stop = callback(progress) if callback is not None else False
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.save(file, progress, identity)
         return stop
 
     if callback is not None and callback(progress) and not progress.reason:
         progress.reason = CALLED
+    if file is not None:
+        make_folder(file.parent)
     progress = run(task, progress, training, validation, after=after)
-    return _result(task, progress, parts)
+    return result(task, progress, parts)
+
+
+def prepared(
+    net: Network, parts: Parts, config: FineTuneConfig, **more: Any
+) -> tuple[Task, list[Recording], list[Recording]]:
+    """The task, and the windows that are learned from and that decide.
+
+    Raises:
+        InputError: data or configuration do not fit the network.
+    """
+    if config.normalization == "recompute":
+        net = renormalised(net, parts.train)
+    training = windows(parts.train, config.data)
+    validation = windows(parts.validation, config.data) if parts.validation else []
+    steps = steps_per_epoch(config, training)
+    scale = _spread(parts.train)
+    task = Task.of(net, config, steps_per_epoch=steps, scale=scale, **more)
+    return task, training, validation
 
 
 def _spread(training: list[Recording]) -> np.ndarray:
@@ -226,7 +278,9 @@ def renormalised(net: Network, training: list[Recording]) -> Network:
     return net.replace(layers=net.layers | {name: changed})
 
 
-def _result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
+def result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
+    """What came of a run, with metrics of every part of the data."""
+
     def finished(trained: Any) -> Network:
         found = network(task, {path: np.asarray(a) for path, a in trained.items()})
         return jax.tree.map(np.asarray, found)
@@ -235,25 +289,42 @@ def _result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
     best = finished(progress.best)
     last = best if diverged else finished(progress.state.parameters)
     keep = best if diverged or task.config.output_network == "best" else last
-    before, after = {}, {}
-    for name, part in zip(Parts._fields, parts, strict=True):
-        if part:
-            washout = task.config.data.washout
-            before[name] = measured(task.net, part, washout)
-            after[name] = measured(keep, part, washout)
+    predictions = {
+        name: predicted(task.net, keep, part, task.config.data)
+        for name, part in zip(Parts._fields, parts, strict=True)
+        if part
+    }
+    classes = bool(task.net.classes)
     every = len(parameters(task.net))
+    own = {"transformation": task.transformation, "loss": task.own_loss}
+    rates = (
+        learn_rates(task.config, task.steps_per_epoch, progress.history[1:])
+        if task.transformation is None
+        else ()
+    )
     return FineTuning(
         keep, last, tuple(progress.history), progress.reason, progress.best_epoch,
-        before, after, task.trained, every - len(task.trained),
+        {name: measured(some, "before", classes) for name, some in predictions.items()},
+        {name: measured(some, "after", classes) for name, some in predictions.items()},
+        task.trained, every - len(task.trained), task.net, task.config,
+        tuple(rates), tuple(name for name in own if own[name] is not None), predictions,
     )  # fmt: skip
 
 
-def measured(net: Network, part: list[Recording], washout: int = 0) -> dict[str, float]:
-    """Metrics of the predictions for whole recordings, without their first steps."""
-    net = net.replace(origin=Origin(), saved=None)
-    ys = [np.asarray(predict(net, one.x)) for one in part]
-    targets = [np.where(one.weights > 0, one.y, np.nan) for one in part]
-    for target in targets:
-        if target.ndim > 1 and len(target) > washout:
-            target[:washout] = np.nan
-    return summary(ys, targets, classes=bool(net.classes))
+def learn_rates(
+    config: FineTuneConfig, steps_per_epoch: int, rows: Iterable[dict[str, Any]]
+) -> list[float]:
+    """The learning rate of the last step of every epoch.
+
+    Arguments:
+        config: how the network is trained.
+        steps_per_epoch: schedules count epochs by it.
+        rows: of the history, without that of the imported network.
+
+    Returns:
+        a number a row; none at all for lbfgs, which has no rate.
+    """
+    if config.solver == "lbfgs":
+        return []
+    rate = learn_rate(config, steps_per_epoch)
+    return [float(rate(max(0, row["steps"] - 1))) for row in rows]

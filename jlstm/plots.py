@@ -1,7 +1,12 @@
-"""Pictures of predictions against recorded numbers (extra `plot`)."""
+"""Pictures of predictions against recorded numbers (extra `plot`).
+
+Those of a fine-tuning run are in `plots_training.py`.
+"""
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +48,8 @@ def comparison(
     others = {name: np.asarray(curve) for name, curve in (others or {}).items()}
     series = predicted.ndim > 1
     count = min(predicted.shape[-1], MAX_PANELS) if series else 1
-    figure = _figure(count + 1)
+    figure = blank(8, 1.4 + 1.8 * (count + 1))
+    figure.subplots(count + 1, 1, sharex=True)
     axes = figure.axes
     for k in range(count):
         if series:
@@ -54,22 +60,25 @@ def comparison(
             _bars(axes[k], predicted, expected, recorded)
         axes[k].set_ylabel(f"output {k + 1}" if series else "value")
     axes[0].legend(loc="best", fontsize=8, frameon=False)
-    axes[0].set_title(title, fontsize=10)
+    axes[0].set_title(plain(title), fontsize=10)
     _differences(axes[count], predicted, expected, others, tolerance)
     axes[count].set_xlabel("time step" if series else "output")
     _save(figure, Path(path))
 
 
-def _figure(panels: int) -> Figure:
+def blank(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that no window belongs to.
+
+    Raises:
+        JlstmError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise JlstmError(
             "pictures need matplotlib", do="pip install 'jlstm[plot]'"
         ) from None
-    figure = Figure(figsize=(8, 1.4 + 1.8 * panels), layout="constrained", dpi=120)
-    figure.subplots(panels, 1, sharex=True)
-    return figure
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 def _curves(
@@ -113,16 +122,28 @@ def _differences(
 
 
 def _save(figure: Figure, path: Path) -> None:
-    import io
-
     from .formats.native import write_whole
 
-    buffer = io.BytesIO()
     kind = path.suffix.lstrip(".").lower()
     known = figure.canvas.get_supported_filetypes()
     if kind not in known:
         raise InputError(
             "no kind of picture", file=path, found=kind, expected=", ".join(known)
         )
-    figure.savefig(buffer, format=kind)
-    write_whole(path, buffer.getvalue())
+    write_whole(path, rendered(figure, kind))
+
+
+def plain(text: str, longest: int = 110) -> str:
+    """A user's text as it stands: no formula between two dollars, not too long."""
+    text = text if len(text) <= longest else text[: longest - 3] + "..."
+    return text.replace("$", r"\$")
+
+
+def rendered(figure: Figure, kind: str = "png") -> bytes:
+    """The picture as the contents of a file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # Letters that the font lacks become boxes, and that is all there is to it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format=kind)
+    return buffer.getvalue()

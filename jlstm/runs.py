@@ -7,6 +7,9 @@ log.jsonl                one line an epoch
 net.safetensors          the result, once it has ended
 last.safetensors         the network after the last step
 result.json              history, and errors before and after
+report.html              all of it for the eye; the pictures are also files of their own
+loss.png prediction.png error.png gates.png          (extra `plot`)
+tensorboard/             losses and rate as they come, then errors (extra `tensorboard`)
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from . import report, tensorboard
 from .config import FineTuneConfig, read_config
 from .errors import DamagedFile, InputError
 from .finetuning import FineTuning
@@ -39,10 +43,11 @@ def begin(out: Path, config: FineTuneConfig, **settings: Any) -> None:
         settings: file, variable, layers, data, precision, as the command was given.
 
     Raises:
-        InputError: there is a run in it already.
+        InputError: there is a run in it already, or something else.
     """
-    require_new(out)
-    out.mkdir(parents=True, exist_ok=True)
+    require_new(out, config)
+    native.make_folder(out)
+    native.remove_parts(out)  # of a beginning that was killed
     # Whoever resumes may stand in another folder.
     settings = {name: _resolved(settings.get(name)) for name in SETTINGS}
     paths = [settings[name] for name in ("file", "data", "layers") if settings[name]]
@@ -50,19 +55,30 @@ def begin(out: Path, config: FineTuneConfig, **settings: Any) -> None:
         "sha256": {path: _digest(Path(path)) for path in paths},
         "versions": {name: version(name) for name in PACKAGES},
     }
-    plain = msgspec.to_builtins(config)
-    native.write_whole(out / "config.toml", _toml(plain).encode())
+    native.write_whole(out / "config.toml", _toml(config))
     native.write_whole(out / "run.json", _json(found))
 
 
-def require_new(out: Path) -> None:
-    """Refuse a folder in which there is a run."""
+def require_new(out: Path, config: FineTuneConfig) -> None:
+    """Refuse a folder in which there is a run, or anything else.
+
+    But for what the same beginning has left there when it was killed.
+    """
     if (out / "run.json").exists():
         raise InputError(
             "there is a run in this folder already",
             file=out,
             do=f"jlstm finetune --resume {out}, or another --out",
         )
+    for path in sorted(out.iterdir()) if out.is_dir() else ():
+        begun = path.name == "config.toml" and path.read_bytes() == _toml(config)
+        if not (begun or path.match(native.PART)):
+            raise InputError(
+                "the folder of a run has to be new or empty",
+                file=out,
+                found=path.name,
+                do="name another --out",
+            )
 
 
 def headline(progress: Progress) -> str:
@@ -75,6 +91,8 @@ def headline(progress: Progress) -> str:
 
 def resumed(out: Path) -> tuple[dict[str, Any], FineTuneConfig]:
     """What `begin` wrote: the settings and the configuration.
+
+    Parts of files, left where the run was killed while it wrote, are removed.
 
     Raises:
         InputError: there is no run, or its network or data have changed since.
@@ -98,27 +116,40 @@ def resumed(out: Path) -> tuple[dict[str, Any], FineTuneConfig]:
                 file=path,
                 do="put the old one back, or begin anew",
             )
-    return settings, read_config(out / "config.toml")
+    config = read_config(out / "config.toml")
+    native.remove_parts(out)
+    return settings, config
 
 
 def log(out: Path, progress: Progress) -> None:
     """One line an epoch; written whole, so that a resumed run repeats none."""
     lines = [json.dumps(finite(row)) for row in progress.history]
     native.write_whole(out / "log.jsonl", ("\n".join(lines) + "\n").encode())
+    if tensorboard.available():
+        config = read_config(out / "config.toml")
+        tensorboard.append(out / "tensorboard", progress.history, config)
 
 
 def finish(out: Path, result: FineTuning) -> None:
-    """Write what came out."""
+    """Write what came out: networks and numbers first, then what shows them."""
     save(result.net, out / "net.safetensors")
     save(result.last, out / "last.safetensors")
     native.write_whole(out / "result.json", _json(finite(result.to_dict())))
+    if tensorboard.available():
+        tensorboard.scores(out / "tensorboard", result)
+    pictures = report.draw(result)
+    for picture in pictures:
+        native.write_whole(out / f"{picture.name}.png", picture.png)
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    report.write(out / "report.html", result, pictures=pictures, run=run)
 
 
-def _toml(plain: dict[str, Any]) -> str:
+def _toml(config: FineTuneConfig) -> bytes:
     import tomli_w
 
     # What is not set has no value in TOML.
-    return tomli_w.dumps({k: v for k, v in plain.items() if v is not None})
+    plain = msgspec.to_builtins(config).items()
+    return tomli_w.dumps({k: v for k, v in plain if v is not None}).encode()
 
 
 def _digest(path: Path) -> str:

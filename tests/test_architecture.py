@@ -13,13 +13,15 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 FLOORS = [
     {"errors", "pytree", "config"},
     {"activations", "kernels", "layers", "gates", "recurrent"},
-    {"graph", "forward", "network", "auditing", "inspection"},
+    {"graph", "forward", "network", "auditing", "inspection"}
+    | {"statespace", "equilibrium", "linearization"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"},
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
-    {"metrics", "dataset", "training", "finetuning"},
-    {"stream", "loading", "runs"},
-    {"demo", "plots", "arguments", "cli", "__init__", "__main__"},
+    {"metrics", "dataset", "scoring", "training", "finetuning", "ensemble"},
+    {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
+    | {"tensorboard", "runs"},
+    {"demo", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}
 

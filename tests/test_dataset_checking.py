@@ -162,3 +162,37 @@ def test_text_in_arrays(net, x, y):
         recordings((x, y.astype("U9")), net, Data())
     with pytest.raises(InputError, match="targets that are not real"):
         recordings((x, y + 1j), net, Data())
+
+
+# --- units ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "scale, offset", [((4.0, 0.1), (300.0, -2.0)), ((4.0,), ()), ((), (-2.0, 5.0))]
+)
+def test_targets_are_learned_in_the_units_of_the_network(net, x, y, scale, offset):
+    data = Data(target_scale=scale, target_offset=offset)
+    units = np.array(scale or (1.0,)), np.array(offset or (0.0,))
+    y[2, 1] = np.nan
+    (found,) = recordings((x, y * units[0] + units[1]), net, data)
+    np.testing.assert_allclose(found.y, y, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(found.weights, ~np.isnan(y))
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (Data(target_scale=(1.0, 2.0, 3.0)), "does not fit the outputs"),
+        (Data(target_scale=(1.0, 0.0)), "cannot be undone"),
+        (Data(target_offset=(np.inf,)), "cannot be undone"),
+    ],
+)
+def test_units_that_mean_nothing_are_refused(net, x, y, data, words):
+    with pytest.raises(InputError, match=words):
+        recordings((x, y), net, data)
+
+
+def test_labels_have_no_units(labelled, x):
+    names = ["up", "low", "mid", "up", "up", "mid", "low"]
+    with pytest.raises(InputError, match="labels have no units"):
+        recordings((x, names), labelled, Data(target_scale=(2.0,)))

@@ -69,6 +69,16 @@ def test_at_least_one_recording_for_each_part():
         split([], Data())
 
 
+@pytest.mark.parametrize("missing, name", [(slice(18, 20), "test"),
+                                           (slice(14, 18), "validation"),
+                                           (slice(0, 14), "train")])  # fmt: skip
+def test_a_part_in_which_nothing_is_scored_is_refused_by_name(missing, name):
+    one = made(20)
+    one.weights[missing] = 0
+    with pytest.raises(InputError, match=f"no target in the {name} part"):
+        split([one], Data(validation=0.2, test=0.1))
+
+
 def test_single_answers_are_split_by_recording_whatever_is_said():
     runs = [once(9, f"r{k}") for k in range(5)]
     parts = split(runs, Data(split_by="time"))

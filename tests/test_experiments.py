@@ -1,13 +1,18 @@
-"""The figures that the READMEs of experiments 01 and 02 claim."""
+"""The figures that READMEs of experiments claim, and that their instruments see."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
+from networks import small
+
+import jlstm as jl
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -111,3 +116,64 @@ def test_the_readings_are_what_they_are_called(order):
     }
     assert rows[True] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
     assert rows[False] == [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]]
+
+
+# --- 11: what is seen in the folder of a run ------------------------------------------
+
+
+@pytest.fixture
+def folders():
+    pytest.importorskip("resource")  # of POSIX
+    script("11_kill_and_resume")
+    return sys.modules["folders"]
+
+
+def made(out: Path, seconds: float = 0.1) -> Path:
+    """The folder of a run of one epoch, written by hand."""
+    out.mkdir()
+    rows = [{"epoch": 0}, {"epoch": 1, "seconds": seconds}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (out / "log.jsonl").write_text(text)
+    (out / "run.json").write_text(json.dumps({"sha256": {}}))
+    (out / "config.toml").write_text("max_epochs = 1\n")
+    jl.save(small(np.random.default_rng(0)), out / "net.safetensors")
+    notes = {"progress": json.dumps({"epoch": 1, "history": rows}), "fingerprint": "f"}
+    arrays = {"state": np.arange(3, dtype=np.float32)}
+    safetensors.numpy.save_file(arrays, out / "checkpoint.safetensors", notes)
+    return out
+
+
+def test_a_whole_folder_is_whole_and_equal_but_for_seconds(folders, tmp_path):
+    one, other = made(tmp_path / "one"), made(tmp_path / "other", seconds=0.2)
+    part = one / ".0123456789abcdef.tmp"
+    part.write_bytes((one / "checkpoint.safetensors").read_bytes()[:150])
+    found = folders.look(one)
+    assert not found.damaged and (found.log, found.checkpoint) == (1, 1)
+    assert list(found.parts) == [part.name]
+    part.unlink()
+    assert folders.differences(one, other) == []
+    assert folders.look(tmp_path / "none").files == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["log.jsonl", "run.json", "net.safetensors", "checkpoint.safetensors"]
+)
+def test_half_a_file_and_another_bit_are_seen(folders, tmp_path, name):
+    one, other = made(tmp_path / "one"), made(tmp_path / "other")
+    whole = (one / name).read_bytes()
+    (one / name).write_bytes(whole[: len(whole) // 2])
+    assert list(folders.look(one).damaged) == [name]
+    # The last bit of the last number, or one more entry.
+    changed = whole[:-1] + bytes([whole[-1] ^ 1])
+    if name.startswith(("log", "run")):
+        changed = whole.replace(b'{"', b'{"more": 1, "', 1)
+    (one / name).write_bytes(changed)
+    assert folders.differences(one, other) == [name]
+    (one / name).unlink()
+    assert folders.differences(one, other) == [name]
+
+
+def test_a_file_of_an_unknown_kind_is_not_passed_over(folders, tmp_path):
+    one = made(tmp_path / "one")
+    (one / "notes.xyz").write_bytes(b"?")
+    assert list(folders.look(one).damaged) == ["notes.xyz"]

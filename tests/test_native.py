@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
+import stat
 import struct
 import subprocess
 import sys
@@ -200,6 +202,83 @@ def test_killed_while_writing(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, path], timeout=120, check=False)
     assert done.returncode == -9
     assert path.read_bytes() == b"old"
+    # What it leaves is found again, and nothing else is taken for it.
+    others = [path, tmp_path / ".0123.tmp", tmp_path / "0123456789abcdef.tmp"]
+    for other in others[1:]:
+        other.write_bytes(b"mine")
+    assert len(list(tmp_path.iterdir())) == 4
+    native.remove_parts(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+    native.remove_parts(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EROFS, "writable"),
+        (errno.EACCES, "writable"),
+        (errno.ENOENT, "make the folder"),
+        (errno.EIO, "another place"),
+    ],
+)
+def test_a_disk_that_takes_nothing_says_what_to_do(
+    number, advice, tmp_path, monkeypatch
+):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    # A file system that is read-only refuses to remove what is not there, too.
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError, match="cannot be written") as error:
+        native.write_whole(tmp_path / "net", b"new")
+    assert error.value.found == os.strerror(number)
+    assert advice in error.value.do
+
+
+def test_a_limit_on_the_size_of_files(tmp_path):
+    """The system itself refuses, halfway through the bytes."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "net"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written") as error:
+            native.write_whole(path, bytes(1_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (error.value.found, error.value.file) == ("File too large", str(path))
+    assert "ulimit -f" in error.value.do
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_synced_holds_the_file(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def of_files(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    native.write_whole(tmp_path / "net", b"new")
+    assert (tmp_path / "net").read_bytes() == b"new"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for name in ("file", "file/below"):
+        with pytest.raises(InputError, match="cannot be written") as error:
+            native.make_folder(tmp_path / name)
+        assert error.value.file == str(tmp_path / name)
+    native.make_folder(tmp_path / "new" / "below")
+    native.make_folder(tmp_path / "new" / "below")
+    assert (tmp_path / "new" / "below").is_dir()
 
 
 def test_a_new_file_has_ordinary_permissions(rng, tmp_path):

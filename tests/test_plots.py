@@ -1,25 +1,18 @@
 """Pictures: that they hold what was given, read back from the figure's own data."""
 
+import sys
+
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from finetuned import kept_figures
 
 from jlstm import plots
-from jlstm.errors import InputError
+from jlstm.errors import InputError, JlstmError
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Figures as they are written."""
-    kept = []
-    original = Figure.savefig
-
-    def savefig(self, *args, **kwargs):
-        kept.append(self)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return kept
+    return kept_figures(monkeypatch)
 
 
 def test_curves_and_their_difference(tmp_path, drawn, rng):
@@ -46,6 +39,20 @@ def test_a_single_vector_becomes_bars(tmp_path, drawn, rng):
     plots.comparison(tmp_path / "a.svg", scores, scores)
     heights = [bar.get_height() for bar in drawn[0].axes[0].patches]
     np.testing.assert_array_equal(heights, np.r_[scores, scores])
+
+
+def test_a_file_name_is_no_formula(tmp_path, drawn):
+    title = "a$_b$c {.mat: \\frac"
+    plots.comparison(tmp_path / "a.png", np.ones((3, 1)), np.ones((3, 1)), title=title)
+    assert drawn[0].axes[0].get_title().replace(r"\$", "$") == title
+    plots.comparison(tmp_path / "b.png", np.ones(3), np.ones(3), title="压力")
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(JlstmError, match="need matplotlib") as found:
+        plots.comparison(tmp_path / "a.png", np.ones(3), np.ones(3))
+    assert "jlstm[plot]" in str(found.value)
 
 
 def test_unknown_kind_of_picture(tmp_path):

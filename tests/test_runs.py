@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import signal
 import subprocess
@@ -12,12 +14,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from eventfiles import events
 from networks import lstm, normal
 
 import jlstm as jl
 from jlstm import layers as L
 from jlstm.cli import main
 from jlstm.network import Network
+from jlstm.tensorboard import FILE
 
 OPTIONS = ["--max-epochs", "40", "--mini-batch-size", "2", "--data.window", "10"]
 
@@ -81,6 +85,47 @@ def test_the_folder_tells_what_went_in_and_what_came_out(folder, whole, capsys):
         np.testing.assert_array_equal(a, b)
 
 
+def test_the_folder_shows_what_came_of_it(whole):
+    """Pictures, the report with all of them, and events: nothing of it is asked for."""
+    from matplotlib.image import imread
+
+    text = (whole / "report.html").read_text("utf-8")
+    for name in ("loss", "prediction", "error", "gates"):
+        data = (whole / f"{name}.png").read_bytes()
+        assert imread(io.BytesIO(data)).std() > 0.02
+        assert base64.b64encode(data).decode() in text
+    result = json.loads((whole / "result.json").read_text())
+    shown = [result[when]["validation"]["rmse"] for when in ("before", "after")]
+    assert all(f'<td class="number">{rmse:.4g}</td>' in text for rmse in shown)
+    run = json.loads((whole / "run.json").read_text())
+    assert all(digest in text for digest in run["sha256"].values())
+    assert_every_epoch_once(whole)
+    for when in ("before", "after"):
+        ((_, scalars),) = events(whole / "tensorboard" / when / FILE)
+        wanted = result[when]["train"]["rmse"]
+        np.testing.assert_allclose(scalars["metrics/train/rmse"], wanted, rtol=1e-6)
+
+
+def assert_every_epoch_once(out: Path) -> None:
+    rows = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    found = events(out / "tensorboard" / FILE)
+    for row, (step, scalars) in zip(rows, found, strict=True):
+        assert row["epoch"] == step
+        loss = scalars["loss/validation"]
+        np.testing.assert_allclose(loss, row["validation_loss"], rtol=1e-6)
+    assert found[1][1]["learning_rate"] == np.float32(1e-3)
+
+
+def test_a_run_ends_well_without_what_draws(folder, tmp_path, monkeypatch, capsys):
+    for name in ("matplotlib", "matplotlib.figure", "tensorboardX.proto.event_pb2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    args = arguments(folder, tmp_path / "run", "--max-epochs", "1")
+    assert main([*args, "--validation-period", "1"]) == 0
+    assert "pip install 'jlstm[plot]'" in (tmp_path / "run/report.html").read_text()
+    found = {path.name for path in (tmp_path / "run").iterdir()}
+    assert not {"loss.png", "tensorboard"} & found and "net.safetensors" in found
+
+
 def test_flags_go_before_the_file_and_that_before_the_defaults(folder, capsys):
     config = folder / "quick.toml"
     config.write_text('max_epochs = 3\nsolver = "sgdm"\n[data]\nwindow = 30\n')
@@ -132,12 +177,45 @@ def test_a_killed_run_ends_like_one_that_nobody_disturbed(folder, whole):
         for one in (whole, out)
     ]  # fmt: skip
     assert losses[0] == losses[1]
+    assert_every_epoch_once(out)
 
 
 def jl_or_checkpoint(file: Path) -> None:
     import safetensors.numpy
 
     safetensors.numpy.load_file(file)
+
+
+def test_a_torn_beginning_and_a_full_disk_change_nothing(
+    folder, whole, tmp_path, capsys
+):
+    resource = pytest.importorskip("resource")
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.toml").write_text("max_epo")
+    part = out / ".0123456789abcdef.tmp"
+    part.write_bytes(b"half of run.js")
+    # The checkpoint grows with the history: the last ones do not fit.
+    room = (whole / "checkpoint.safetensors").stat().st_size - 800
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        code = main(arguments(folder, out))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    words = capsys.readouterr().err
+    assert code == 2
+    assert f"{out / 'checkpoint.safetensors'}: cannot be written" in words
+    assert "File too large" in words and "do:" in words
+    jl_or_checkpoint(out / "checkpoint.safetensors")
+    assert not list(out.glob(".*.tmp")) and not (out / "net.safetensors").exists()
+    assert 10 < len((out / "log.jsonl").read_text().splitlines()) < 41
+    part.write_bytes(b"half of a checkpoint")
+    assert main(["finetune", "--resume", str(out)]) == 0
+    assert not list(out.glob(".*.tmp"))
+    for name in ("last", "net"):
+        for a, b in zip(weights(whole, name), weights(out, name), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +236,17 @@ def test_what_cannot_be_run_is_refused(folder, whole, tmp_path, capsys, change, 
     assert main(change(folder, tmp_path / "new")) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "new").exists()  # so that the next try can have it
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "config.toml", "net.safetensors"])
+def test_what_lies_in_a_folder_is_not_overwritten(folder, tmp_path, capsys, name):
+    (tmp_path / name).write_text("mine")
+    assert main(arguments(folder, tmp_path)) == 2
+    words = capsys.readouterr().err
+    assert "new or empty" in words and name in words
+    assert (tmp_path / name).read_text() == "mine" and len(
+        list(tmp_path.iterdir())
+    ) == 1
 
 
 def test_data_that_changed_are_noticed(folder, tmp_path, capsys):

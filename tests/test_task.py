@@ -267,3 +267,12 @@ def test_what_cannot_be_trained_is_refused():
         Task.of(whole, as_config({}), steps_per_epoch=1, ragged=True)
     with pytest.raises(InputError, match="every parameter is frozen"):
         Task.of(net, as_config({"freeze": ["*"]}), steps_per_epoch=1)
+    ones = np.ones(O, "f4")
+    batch = L.BatchNormalization(ones, 0 * ones, 0 * ones, ones)
+    whole = Network.build({n: net.layers[n] for n in names} | {"batch": batch})
+    with pytest.raises(InputError, match="statistics of each mini-batch"):
+        Task.of(whole, as_config({"semantics": "matlab"}), steps_per_epoch=1)
+    # Its scale and offset are trained otherwise, its statistics stay.
+    task = Task.of(whole, as_config({}), steps_per_epoch=1)
+    here = [path for path in task.trained if "batch" in path]
+    assert here == [".layers['batch'].scale", ".layers['batch'].offset"]

@@ -75,9 +75,9 @@ def finetune(
             expected="FILE and --data, or --resume FOLDER",
         )
     elif out is not None:
-        runs.require_new(out)
+        runs.require_new(out, options)
     net = load(Path(str(asked["file"])), asked["variable"], asked["layers"])
-    folder = resume or out
+    folder, begun = resume or out, False
     with (
         given.in_precision(net, asked["precision"]) as net,  # pyright: ignore
         given.progress_bar() as progress,
@@ -86,8 +86,10 @@ def finetune(
         def after(now: Any) -> None:
             if progress is not None:
                 progress(runs.headline(now), now.epoch, options.max_epochs)
-            if out is not None and not (out / "run.json").exists():
+            nonlocal begun
+            if out is not None and not begun:
                 runs.begin(out, options, **asked)
+                begun = True
             if folder is not None:
                 runs.log(folder, now)
 
@@ -103,4 +105,5 @@ def finetune(
         print(found)
         if folder is not None:
             print(f"{folder / 'net.safetensors'}: the network")
+            print(f"{folder / 'report.html'}: what came of it")
     return 0

@@ -11,6 +11,8 @@ from .batching import batches as batches
 from .kinds import Batch as Batch
 from .kinds import Parts as Parts
 from .kinds import Recording as Recording
+from .parts import folds as folds
 from .parts import split as split
 from .parts import windows as windows
 from .reading import recordings as recordings
+from .units import recorded as recorded

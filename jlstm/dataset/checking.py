@@ -9,6 +9,7 @@ import numpy as np
 
 from ..config import Data
 from ..errors import InputError
+from . import units
 from .kinds import Raw, Recording, Want
 from .tables import is_missing
 
@@ -24,7 +25,7 @@ def finish(raw: Raw, want: Want, data: Data) -> Recording:
             class; a number that is not finite, where only targets may be NaN.
     """
     x = _fitted_input(raw, want)
-    y = _fitted_target(raw, len(x), want)
+    y = _fitted_target(raw, len(x), want, data)
     with np.errstate(over="ignore"):
         x, y = x.astype(want.dtype), y.astype(want.dtype)
     if (bad := ~np.isfinite(x)).any():
@@ -75,7 +76,7 @@ def _fitted_input(raw: Raw, want: Want) -> np.ndarray:
     return x
 
 
-def _fitted_target(raw: Raw, steps: int, want: Want) -> np.ndarray:
+def _fitted_target(raw: Raw, steps: int, want: Want, data: Data) -> np.ndarray:
     y, outputs = raw.y, want.y.channels
     axes = (steps,) if want.y.time else ()
     text = y.dtype.kind in "USO"
@@ -93,6 +94,13 @@ def _fitted_target(raw: Raw, steps: int, want: Want) -> np.ndarray:
                 found=f"{y.size} labels",
                 expected=f"{steps if want.y.time else 1}",
             )
+        if data.target_scale or data.target_offset:
+            raise InputError(
+                "labels have no units",
+                place="data",
+                found="target_scale or target_offset",
+                do="leave them out",
+            )
         return _one_hot(y.reshape(axes), raw, want)
     if y.dtype.kind not in "fiub":
         raise InputError("targets that are not real numbers", found=f"{y.dtype} array")
@@ -109,7 +117,7 @@ def _fitted_target(raw: Raw, steps: int, want: Want) -> np.ndarray:
             if y.shape == (outputs, *axes)
             else None,
         )
-    return y
+    return units.answers(y, data) if data.target_scale or data.target_offset else y
 
 
 def _one_hot(labels: np.ndarray, raw: Raw, want: Want) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import numpy as np
 
 from ..config import Data
@@ -40,7 +41,62 @@ def split(recordings: Sequence[Recording], data: Data, rng_seed: int = 0) -> Par
                 f"{sum(len(r.x) for r in recordings)} steps",
                 do="give more, or set data.validation or data.test to 0",
             )
+        if share and not any(np.any(one.weights > 0) for one in part):
+            raise InputError(
+                f"no target in the {name} part",
+                place=", ".join(one.name for one in part[:3]),
+                found="targets that are all missing",
+                do="split_by the other way, or give targets there",
+            )
     return parts
+
+
+def folds(
+    recordings: Sequence[Recording], data: Data, count: int, rng_seed: int = 0
+) -> list[Parts]:
+    """`count` ways to keep a part aside; every step decides in just one of them.
+
+    What `data.test` keeps aside is the same in all; `data.validation` is not used. By
+    time, every recording is cut into `count` blocks of equal length: one decides, and
+    what is before and after it is learned from, as recordings of their own. By
+    recording, and where a network answers once per sequence, whole recordings are
+    dealt out by `rng_seed`.
+
+    Raises:
+        InputError: fewer than two folds, or too few recordings or steps for them.
+    """
+    data = msgspec.structs.replace(data, validation=0.0)
+    train, _, test = split(recordings, data, rng_seed)
+    whole = data.split_by == "recording" or all(r.answers_once for r in train)
+    most = len(train) if whole else min(len(one.x) for one in train)
+    if not 2 <= count <= most:
+        raise InputError(
+            "not that many folds",
+            found=f"{count} folds of {most} {'recordings' if whole else 'steps'}",
+            expected=f"2 to {most}",
+        )
+    if whole:
+        order = np.random.default_rng(rng_seed).permutation(len(train))
+        turn = {int(k): place % count for place, k in enumerate(order)}
+        return [
+            Parts(
+                [one for k, one in enumerate(train) if turn[k] != fold],
+                [one for k, one in enumerate(train) if turn[k] == fold],
+                test,
+            )
+            for fold in range(count)
+        ]
+    found = []
+    for fold in range(count):
+        parts = Parts([], [], test)
+        for one in train:
+            steps = len(one.x)
+            start, stop = (steps * k // count for k in (fold, fold + 1))
+            parts.validation.append(one.cut(start, stop))
+            rest = [(0, start), (stop, steps)]
+            parts.train.extend(one.cut(a, b) for a, b in rest if a < b)
+        found.append(parts)
+    return found
 
 
 def _by_time(recordings: Sequence[Recording], data: Data, _: int) -> Parts:

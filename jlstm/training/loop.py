@@ -57,7 +57,6 @@ def begin(
 ) -> Progress:
     """Before the first epoch; the imported network is the best so far."""
     progress = Progress(init(task))
-    progress.best = _kept(progress.state.parameters)
     return started(progress, *_scored(task, progress, validation, training))
 
 
@@ -67,6 +66,7 @@ def started(progress: Progress, name: str, loss: float) -> Progress:
     Raises:
         InputError: it gives none.
     """
+    progress.best = _kept(progress.state.parameters)
     if not math.isfinite(loss):
         raise InputError(
             "the network gives no finite loss to begin with",
@@ -212,9 +212,17 @@ def _scored(
     validation: list[Recording],
     training: list[Recording],
 ) -> tuple[str, float]:
-    """The loss that decides: of the data kept aside, or else of all training data."""
-    name = "validation_loss" if validation else "loss_of_training_data"
-    return name, score(task, progress.state.parameters, validation or training)
+    name, some = deciding(training, validation)
+    return name, score(task, progress.state.parameters, some)
+
+
+def deciding(
+    training: list[Recording], validation: list[Recording]
+) -> tuple[str, list[Recording]]:
+    """What decides which network is best: what is kept aside, or else all there is."""
+    if validation:
+        return "validation_loss", validation
+    return "loss_of_training_data", training
 
 
 def _finite(trained: Parameters) -> bool:

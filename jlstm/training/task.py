@@ -26,6 +26,7 @@ from ..config import FineTuneConfig, is_zero
 from ..dataset import Batch
 from ..errors import InputError
 from ..forward import forward, looks_at_all_steps
+from ..layers import BatchNormalization
 from ..network import Network, Origin
 from ..pytree import Array, pytree
 from .losses import Loss
@@ -121,6 +122,8 @@ class Task:
             )
         if config.split_length:
             _require_cuttable(net, config)
+        if config.semantics == "matlab":
+            _require_no_batch_statistics(net)
         # The file may say that something is not to be learned.
         fixed = {f.path for f in net.factors if f.learn_rate == 0}
         trained = tuple(
@@ -177,6 +180,19 @@ class Task:
     def scored(self) -> Callable[..., Any]:
         """The loss of each sequence of a batch without dropout, compiled."""
         return jax.jit(functools.partial(losses, self, key=None))
+
+
+def _require_no_batch_statistics(net: Network) -> None:
+    """Refuse what MATLAB would compute from the mini-batch and jlstm does not."""
+    for name, layer in net.layers.items():
+        if isinstance(layer, BatchNormalization):
+            raise InputError(
+                "MATLAB trains batch normalisation with the statistics of each "
+                "mini-batch, jlstm with those of the network",
+                place=f"layer '{name}'",
+                found='semantics = "matlab"',
+                expected='semantics = "exact"',
+            )
 
 
 def _require_cuttable(net: Network, config: FineTuneConfig) -> None:
