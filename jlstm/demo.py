@@ -183,5 +183,6 @@ your own network    jlstm inspect net.mat
 the proof           jlstm validate net.mat --input X --expected YPred
 other numbers?      jlstm diagnose net.mat --input X --observed Y
 its numbers         jlstm predict net.mat --input x.csv --output y.csv
+more training       jlstm finetune net.mat --data train.csv --out runs/pump
 in Python           import jlstm as jl; net = jl.load("net.mat"); y = jl.predict(net, x)
 no luck?            jlstm matlab-script > jlstm_export.m   (run once in MATLAB)"""

@@ -8,17 +8,9 @@ import numpy as np
 
 from ...recurrent import GRU, LSTM, Bidirectional
 from .. import _gates
+from ..matlab_layers.recurrent import ARRAYS, PROJECTORS
 from .registry import Parameter, Place, Written, writer
 
-ARRAYS = {
-    "InputWeights": "input_weights",
-    "RecurrentWeights": "recurrent_weights",
-    "Bias": "bias",
-}
-PROJECTORS = {
-    "InputProjector": "input_projector",
-    "OutputProjector": "output_projector",
-}
 STATES = {"HiddenState": "h", "CellState": "c"}
 
 
