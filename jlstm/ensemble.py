@@ -30,7 +30,8 @@ class Group(NamedTuple):
     Arguments:
         setting: what sets the group apart from the others.
         members: what came of each run.
-        mean: of the lowest validation losses of its members.
+        mean: of the validation losses of the networks that its members returned; of
+            those of all training data where nothing is kept aside.
         spread: their standard deviation (n - 1); NaN of a single one.
     """
 
@@ -58,11 +59,11 @@ class Ensemble:
         """Members that differ by seed and fold alone, the lowest mean loss first."""
         found: dict[str, list[int]] = {}
         for k, setting in enumerate(self.settings):
-            found.setdefault(str(_without(setting)), []).append(k)
+            found.setdefault(str(sorted(_without(setting).items())), []).append(k)
         groups = []
         for places in found.values():
             members = tuple(self.members[k] for k in places)
-            losses = np.array([min(m.losses.values()) for m in members])
+            losses = np.array([_kept_loss(member) for member in members])
             spread = losses.std(ddof=1) if len(losses) > 1 else np.nan
             setting = _without(self.settings[places[0]])
             groups.append(Group(setting, members, float(losses.mean()), float(spread)))
@@ -74,10 +75,11 @@ class Ensemble:
         return {"members": [{"setting": s} | m.to_dict() for s, m in pairs]}
 
     def __str__(self) -> str:
+        name, *_ = (n for n in self.members[0].history[0] if "loss" in n)
         start = np.mean([member.losses[0] for member in self.members])
         lines = [
             f"{len(self.members)} runs side by side",
-            f"  {'validation loss':<34}{'mean':>11}{'spread':>11}{'runs':>6}",
+            f"  {name.replace('_', ' '):<34}{'mean':>11}{'spread':>11}{'runs':>6}",
             f"  {'imported':<34}{start:>11.4g}",
         ]
         for group in self.groups:
@@ -88,6 +90,11 @@ class Ensemble:
                 f"{len(group.members):>6}"
             )
         return "\n".join(lines)
+
+
+def _kept_loss(member: FineTuning) -> float:
+    """The loss of the network that is returned, as of the last look at it."""
+    return member.losses[max(e for e in member.losses if e <= member.kept_epoch)]
 
 
 def _without(setting: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def finetune_ensemble(
         config: how to train, for all runs.
         settings: numbers that differ, for every run: of `seed`, `initial_learn_rate`,
             `learn_rate_drop_factor`, `epsilon`, `momentum`, `weight_decay`,
-            `l2_regularization`, `gradient_threshold`, `huber_transition`, `anchor`.
+            `l2_regularization`, `gradient_threshold`, `anchor`.
         folds: parts of the data that decide in turn, in place of `data.validation`;
             every setting is run for each of them. 0: no cross-validation.
         beside: a MAT file in which plain names are looked up.
@@ -148,7 +155,7 @@ def finetune_ensemble(
         ways = [(0, split(every, base.data))]
     each = list(product(zip(settings, configs, strict=True), ways))
     lanes = [Lane(*prepared(net, parts, own)) for (_, own), (_, parts) in each]
-    if len({len(one.x) for lane in lanes for some in lane[1:] for one in some}) > 1:
+    if any(_differ(lanes, part) for part in ("training", "validation")):
         # Lanes meet in arrays of the longest sequence and stop where theirs ends.
         lanes = [
             Lane(*prepared(net, parts, own, ragged=True))
@@ -156,7 +163,7 @@ def finetune_ensemble(
         ]
     runs = run_together(lanes, after=callback)
     members = [
-        result(lane.task, run, parts)
+        result(lane.task, run, parts, net)
         for lane, run, (_, (_, parts)) in zip(lanes, runs, each, strict=True)
     ]
     apart = [one | ({"fold": fold} if folds else {}) for (one, _), (fold, _) in each]
@@ -171,4 +178,11 @@ def _configured(base: FineTuneConfig, setting: Mapping[str, Any]) -> FineTuneCon
             found=", ".join(odd),
             expected=", ".join(NUMBERS),
         )
-    return as_config(msgspec.to_builtins(base) | setting)
+    plain = {
+        k: v.item() if isinstance(v, np.generic) else v for k, v in setting.items()
+    }
+    return as_config(msgspec.to_builtins(base) | plain)
+
+
+def _differ(lanes: list[Lane], part: str) -> bool:
+    return len({len(one.x) for lane in lanes for one in getattr(lane, part)}) > 1

@@ -52,7 +52,8 @@ class FineTuning:
         after: metrics of `net`, by part of the data.
         trained: paths of the parameters that were trained.
         frozen: how many were not.
-        imported: the network that training began with.
+        imported: the network that was given; training began with it, or with
+            `normalization = "recompute"` with new statistics in its input layer.
         config: how it was trained.
         learn_rates: of the last step of every epoch, from the first; none where the
             solver has no rate of its own.
@@ -102,7 +103,7 @@ class FineTuning:
         """Ready for JSON: all but networks, configuration and recordings."""
         names = ("history", "reason", "best_epoch", "before", "after", "frozen")
         found = {name: getattr(self, name) for name in names}
-        return found | {"trained": list(self.trained), "history": list(self.history)}
+        return finite(found | {"trained": list(self.trained)})
 
     def __str__(self) -> str:
         last = self.history[-1]
@@ -121,7 +122,8 @@ class FineTuning:
             for name, old in before.items():
                 new = self.after[part][name]
                 lines.append(f"    {name:<14}{old:>12.5g} before {new:>12.5g} after")
-        if not self.net.classes and (hint := units_hint(self.predictions["train"])):
+        hint = units_hint(self.predictions["train"], self.config.data)
+        if hint and not self.net.classes:
             lines.append(f"  note: {hint}")
         return "\n".join(lines)
 
@@ -184,7 +186,7 @@ def finetune(
     if file is not None:
         make_folder(file.parent)
     progress = run(task, progress, training, validation, after=after)
-    return result(task, progress, parts)
+    return result(task, progress, parts, net)
 
 
 def prepared(
@@ -209,8 +211,18 @@ def _spread(training: list[Recording]) -> np.ndarray:
     """Standard deviation of the targets, by output, of what is scored."""
     y = np.concatenate([np.atleast_2d(one.y) for one in training])
     seen = np.concatenate([np.atleast_2d(one.weights) for one in training]) > 0
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(np.std(np.where(seen, y, np.nan), axis=0), nan=0.0)
+    return np.ma.array(y, mask=~seen).std(axis=0).filled(0.0)
+
+
+def finite(value: Any) -> Any:
+    """The same with None in place of what JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
 
 
 def fingerprint(task: Task, parts: Parts) -> str:
@@ -278,7 +290,9 @@ def renormalised(net: Network, training: list[Recording]) -> Network:
     return net.replace(layers=net.layers | {name: changed})
 
 
-def result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
+def result(
+    task: Task, progress: Progress, parts: Parts, imported: Network
+) -> FineTuning:
     """What came of a run, with metrics of every part of the data."""
 
     def finished(trained: Any) -> Network:
@@ -290,7 +304,7 @@ def result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
     last = best if diverged else finished(progress.state.parameters)
     keep = best if diverged or task.config.output_network == "best" else last
     predictions = {
-        name: predicted(task.net, keep, part, task.config.data)
+        name: predicted(imported, keep, part, task.config.data)
         for name, part in zip(Parts._fields, parts, strict=True)
         if part
     }
@@ -306,7 +320,7 @@ def result(task: Task, progress: Progress, parts: Parts) -> FineTuning:
         keep, last, tuple(progress.history), progress.reason, progress.best_epoch,
         {name: measured(some, "before", classes) for name, some in predictions.items()},
         {name: measured(some, "after", classes) for name, some in predictions.items()},
-        task.trained, every - len(task.trained), task.net, task.config,
+        task.trained, every - len(task.trained), imported, task.config,
         tuple(rates), tuple(name for name in own if own[name] is not None), predictions,
     )  # fmt: skip
 

@@ -61,11 +61,12 @@ def measured(
     return summary(ys, [one.target for one in some], classes=classes)
 
 
-def units_hint(some: tuple[Prediction, ...]) -> str:
+def units_hint(some: tuple[Prediction, ...], data: Data) -> str:
     """Words for targets that are what the imported network answers, in other units.
 
     So it is where `target = before * a + b` leaves less than a third of the error, with
-    a correlation above 0.9, for every output. Empty otherwise.
+    a correlation above 0.9, for every output. Empty otherwise. What `data` says of
+    units is in the answer.
     """
     y, target = (
         np.concatenate([np.atleast_2d(a) for a in arrays]).astype(float)
@@ -85,9 +86,12 @@ def units_hint(some: tuple[Prediction, ...]) -> str:
         ):
             return ""
         fits.append((scale, offset))
-    scales, offsets = (
-        ", ".join(f"{v:.4g}" for v in column) for column in zip(*fits, strict=True)
-    )
+    zero, one = (recorded(np.full(len(fits), v), data) for v in (0.0, 1.0))
+    slopes, shifts = np.array(fits).T
+    known = slopes * (one - zero), slopes * zero + shifts
+    # An offset may be much larger than what varies: it needs more digits.
+    scales, offsets = (", ".join(f"{v:.{n}g}" for v in column)
+                       for column, n in zip(known, (6, 10), strict=True))  # fmt: skip
     return (
         "targets look like the output of the imported network in other units: try "
         f"data.target_scale = [{scales}], data.target_offset = [{offsets}]"

@@ -194,5 +194,6 @@ def test_units_that_mean_nothing_are_refused(net, x, y, data, words):
 
 def test_labels_have_no_units(labelled, x):
     names = ["up", "low", "mid", "up", "up", "mid", "low"]
-    with pytest.raises(InputError, match="labels have no units"):
-        recordings((x, names), labelled, Data(target_scale=(2.0,)))
+    for targets in (names, np.eye(3)[[0, 1, 2, 0, 1, 2, 0]]):
+        with pytest.raises(InputError, match="labels have no units"):
+            recordings((x, targets), labelled, Data(target_scale=(2.0,)))

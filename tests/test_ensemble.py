@@ -54,10 +54,8 @@ def recording(steps: int, seed: int = 4) -> tuple[np.ndarray, np.ndarray]:
            "gradient_threshold": 0.5}]),
         ({"solver": "sgdm", "lora_rank": 2, "learn_rate_schedule": "piecewise",
           "learn_rate_drop_period": 1, "loss": "huber"},
-         [{"seed": 0, "momentum": 0.8, "anchor": 0.5, "huber_transition": 0.3,
-           "learn_rate_drop_factor": 0.5},
-          {"seed": 1, "momentum": 0.3, "anchor": 0.0, "huber_transition": 2.0,
-           "learn_rate_drop_factor": 0.9}]),
+         [{"seed": 0, "momentum": 0.8, "anchor": 0.5, "learn_rate_drop_factor": 0.5},
+          {"seed": 1, "momentum": 0.3, "anchor": 0.0, "learn_rate_drop_factor": 0.9}]),
         ({"solver": "adamw", "split_length": 10, "loss": "nse", "shuffle": "once"},
          [{"weight_decay": 0.1, "epsilon": 1e-3}, {"weight_decay": 0, "epsilon": 1.0}]),
         ({"solver": "lbfgs"}, SEEDS),
@@ -268,11 +266,13 @@ def test_every_step_decides_in_one_fold():
         ({}, "an ensemble of one"),
         ({"settings": [{"max_epochs": 1}, {"max_epochs": 2}]}, "cannot differ"),
         ({"settings": [{"seed": 1}, {"gradient_threshold": 1.0}]}, "every run"),
+        ({"settings": [{"huber_transition": 1.0}, {"huber_transition": 2.0}]},
+         "cannot differ"),
         ({"settings": [{"seed": -1}, {"seed": 0}]}, "not a configuration"),
         ({"folds": 1}, "not that many folds"),
         ({"folds": 500}, "not that many folds"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_run_side_by_side_is_refused(change, words):
     config = {"max_epochs": 1, "data": {"window": 20}}
     with pytest.raises(InputError, match=words):
@@ -284,3 +284,30 @@ def test_layers_that_look_at_all_steps_need_one_length():
     data = [(x, y[-1]) for x, y in (recording(n) for n in (9, 12, 9, 12))]
     with pytest.raises(InputError, match="looks at all steps"):
         finetune_ensemble(net, data, {"max_epochs": 1}, settings=SEEDS)
+
+
+def test_parts_may_differ_in_length_where_their_own_sequences_do_not():
+    net = network(("pool", L.GlobalPooling1D("max")))
+    kept = np.random.default_rng(0).permutation(3)[0]
+    lengths = [12 if k == kept else 9 for k in range(3)]
+    data = [(x, y[-1]) for x, y in map(recording, lengths)]
+    found = finetune_ensemble(net, data, {"max_epochs": 1}, settings=SEEDS)
+    (mine,) = found.members[0].predictions["validation"]
+    assert len(mine.recording.x) == 12
+
+
+def test_a_group_has_the_losses_of_the_networks_that_are_returned():
+    net, data = network(), recording(100)
+    config = {"max_epochs": 3, "data": {"window": 20, "validation": 0.0}}
+    config |= {"output_network": "last", "initial_learn_rate": 3.0}
+    settings = [{"momentum": 0.5, "seed": np.int64(k)} for k in range(2)]
+    settings[1] = dict(reversed(settings[1].items()))
+    found = finetune_ensemble(net, data, config, settings=settings)
+    (group,) = found.groups
+    last = [m.history[-1]["loss_of_training_data"] for m in found.members]
+    np.testing.assert_allclose(group.mean, np.mean(last))
+    assert min(last) > 2 * min(found.members[0].losses.values())
+    assert "loss of training data" in str(found)
+    with pytest.raises(InputError, match="one recording cannot be dealt out"):
+        by = {"window": 20, "split_by": "recording"}
+        finetune_ensemble(net, data, config | {"data": by}, folds=2)

@@ -240,7 +240,7 @@ def test_data_that_do_not_fit_stop_early(net, recording):
     x, y = recording
     with pytest.raises(InputError):
         finetune(net, (x[:, :1], y), {"data": DATA})
-    with pytest.raises(InputError, match="no step is scored"):
+    with pytest.raises(InputError, match="no target in the train part"):
         finetune(net, (x, np.full_like(y, np.nan)), {"data": DATA})
 
 
@@ -330,3 +330,35 @@ def test_a_struct_made_in_python_is_checked(net, recording):
         finetune(net, recording, {"validation_period": 50, "max_epochs": 5})
     with pytest.raises(InputError, match="not a finite number"):
         finetune(net, recording, {"initial_learn_rate": float("inf")})
+
+
+def test_the_scale_of_nse_is_that_of_the_targets_that_are_there(net, recording):
+    x, y = recording
+    y = y.copy()
+    y[5] = np.nan
+    config = {"max_epochs": 1, "loss": "nse", "data": {"validation": 0.25}}
+    found = finetune(net, (x, y), config)
+    spread = np.nanstd(y[:300])
+    error = np.asarray(jl.predict(net, x[300:])) - y[300:]
+    want = np.mean((error / (spread + 0.1)) ** 2)
+    np.testing.assert_allclose(found.history[0]["validation_loss"], want, rtol=1e-5)
+
+
+def test_new_statistics_are_no_part_of_the_imported_network(recording):
+    """What was right before must not be called better after it was spoilt."""
+    rng = np.random.default_rng(1)
+    ones = np.ones(2, np.float32)
+    net = Network.build(
+        {
+            "in": L.Input((2,), normalization="zscore", mean=0 * ones, std=ones),
+            "one": lstm(rng, 4, 2),
+            "fc": L.FullyConnected(normal(rng, 1, 4), normal(rng, 1)),
+        }
+    )
+    x = 5 * recording[0] + 3
+    y = np.asarray(jl.predict(net, x))
+    config = {"max_epochs": 1, "normalization": "recompute", "data": DATA}
+    config |= {"initial_learn_rate": 1e-9}
+    found = finetune(net, (x, y), config)
+    assert found.before["train"]["rmse"] < 1e-6 < 1e-2 < found.after["train"]["rmse"]
+    assert same(found.imported, net)

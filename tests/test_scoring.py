@@ -62,11 +62,37 @@ def test_targets_in_other_units_are_noticed(rng):
         ((40.0, 1.0), (100.0, 0.0), False),  # one of two alone is no other unit
     ):
         told = one._replace(y=y * scale + offset, weights=np.ones_like(y))
-        hint = units_hint(predicted(net, net, [told], Data()))
+        hint = units_hint(predicted(net, net, [told], Data()), Data())
         assert bool(hint) is noticed, hint
         if noticed:
             words = hint.replace("[", "").replace("]", "").replace(",", "").split()
             found = [float(words[k]) for k in (-6, -5, -2, -1)]
             np.testing.assert_allclose(found, [40, -3, 100, 5], rtol=1e-2)
     noise = one._replace(y=rng.normal(size=y.shape), weights=np.ones_like(y))
-    assert not units_hint(predicted(net, net, [noise], Data()))
+    assert not units_hint(predicted(net, net, [noise], Data()), Data())
+
+
+def test_a_hint_knows_of_units_that_are_configured_and_of_large_offsets(rng):
+    net = network(rng)
+    (one,) = [recording(rng, net, "a", 40)]
+    data = Data(target_scale=(2.0,), target_offset=(1.0,))
+    # In the units of the network it should have been 10 and 101325.
+    y = (predicted_by(net, one.x) * 10 + 101325 - 1.0) / 2.0
+    told = one._replace(y=y, weights=np.ones_like(y))
+    hint = units_hint(predicted(net, net, [told], data), data)
+    words = hint.replace("[", "").replace("]", "").replace(",", "").split()
+    found = [float(words[k]) for k in (-6, -5, -2, -1)]
+    np.testing.assert_allclose(found[:2], 10, rtol=1e-4)
+    np.testing.assert_allclose(found[2:], 101325, atol=1e-3)
+
+
+def test_a_large_offset_costs_no_digits_of_the_error(rng):
+    net = network(rng)
+    (one,) = [recording(rng, net, "a", 40)]
+    y = predicted_by(net, one.x) + 0.02 * np.float32(rng.normal(size=(40, 2)))
+    told = one._replace(y=y.astype("f4"), weights=np.ones_like(y))
+    scores = [
+        measured(predicted(net, net, [told], data), "before", False)["rmse"]
+        for data in (Data(), Data(target_offset=(1e6,)))
+    ]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)

@@ -80,6 +80,13 @@ def _fitted_target(raw: Raw, steps: int, want: Want, data: Data) -> np.ndarray:
     y, outputs = raw.y, want.y.channels
     axes = (steps,) if want.y.time else ()
     text = y.dtype.kind in "USO"
+    if want.labelled and (data.target_scale or data.target_offset):
+        raise InputError(
+            "labels have no units",
+            place="data",
+            found="target_scale or target_offset",
+            do="leave them out",
+        )
     if text and not want.labelled:
         raise InputError(
             "targets that are not numbers, for a network that names no classes",
@@ -93,13 +100,6 @@ def _fitted_target(raw: Raw, steps: int, want: Want, data: Data) -> np.ndarray:
                 else "the network answers once per sequence: one label is needed",
                 found=f"{y.size} labels",
                 expected=f"{steps if want.y.time else 1}",
-            )
-        if data.target_scale or data.target_offset:
-            raise InputError(
-                "labels have no units",
-                place="data",
-                found="target_scale or target_offset",
-                do="leave them out",
             )
         return _one_hot(y.reshape(axes), raw, want)
     if y.dtype.kind not in "fiub":

@@ -69,6 +69,13 @@ def folds(
     train, _, test = split(recordings, data, rng_seed)
     whole = data.split_by == "recording" or all(r.answers_once for r in train)
     most = len(train) if whole else min(len(one.x) for one in train)
+    if whole and most < 2:
+        raise InputError(
+            "one recording cannot be dealt out",
+            found=f"{count} folds of {most} recordings",
+            expected="two recordings at least",
+            do='give more, or set data.split_by = "time"',
+        )
     if not 2 <= count <= most:
         raise InputError(
             "not that many folds",
@@ -170,9 +177,10 @@ def windows(recordings: Sequence[Recording], data: Data) -> list[Recording]:
         raise InputError(
             "no step is scored",
             place=", ".join(one.name for one in recordings[:3]),
-            found=f"{len(recordings)} recordings of {len(recordings[0].x)} and more "
-            f"steps, washout {data.washout}"
-            if data.washout
+            found=f"{len(recordings)} recordings of "
+            f"{min(len(one.x) for one in recordings)} and more steps, washout "
+            f"{data.washout}"
+            if any(one.weights.any() for one in recordings)
             else "targets that are all missing",
             do="give targets, or a shorter washout",
         )

@@ -31,7 +31,8 @@ def recorded(answers: np.ndarray, data: Data) -> np.ndarray:
     if not (data.target_scale or data.target_offset):
         return answers
     scale, offset = _numbers(data, answers.shape[-1])
-    return (answers * scale + offset).astype(answers.dtype)
+    # In double: an offset may be much larger than what varies.
+    return answers * scale + offset
 
 
 def _numbers(data: Data, outputs: int) -> tuple[np.ndarray, np.ndarray]:

@@ -118,7 +118,7 @@ class Task:
                 f"layer '{whole[0]}' looks at all steps at once",
                 found="sequences of different length",
                 expected="one length",
-                do="set window in [data], or a mini_batch_size of 1",
+                do="set window in [data] so that all have one length",
             )
         if config.split_length:
             _require_cuttable(net, config)

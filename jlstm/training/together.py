@@ -36,10 +36,9 @@ from .task import Task, TrainingState, init, initial_carry, losses, update
 
 NUMBERS = (
     "seed", "initial_learn_rate", "learn_rate_drop_factor", "epsilon", "momentum",
-    "weight_decay", "l2_regularization", "gradient_threshold", "huber_transition",
-    "anchor",
+    "weight_decay", "l2_regularization", "gradient_threshold", "anchor",
 )  # fmt: skip
-"""What may differ from run to run; all else shapes the program."""
+"""What may differ from run to run; all else shapes the program, or the loss."""
 
 
 class Lane(NamedTuple):
