@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from .errors import InputError
 from .network import Network, State, step
-from .statespace import standstill
+from .statespace import STILL, standstill
 
 LONGEST = 10_000
 """Steps for which the input is held."""
@@ -55,8 +55,11 @@ def equilibrium(net: Network, xs: dict[str, Any], tangent: Tangent) -> State:
     if not net.recurrent:
         return {}
     state, steps = _hold(net, net.initial, xs)
-    if int(steps) < LONGEST and _is_finite(state):
-        return _corrected(net, state, tangent)[0]
+    if _is_finite(state):
+        A, s, s1 = tangent(state)
+        # Where large states feed small ones, rounding may keep these moving.
+        if int(steps) < LONGEST or np.all(abs(s1 - s) <= standstill(s, A)):
+            return _corrected(net, state, tangent)[0]
     if int(steps) == 1:
         return dict(net.initial)  # nothing can be computed: the derivatives say so
     path = np.asarray(_watch(net, state, xs), np.float64)
@@ -74,23 +77,22 @@ def equilibrium(net: Network, xs: dict[str, Any], tangent: Tangent) -> State:
 
 @jax.jit
 def _hold(net: Network, state: State, xs: Any) -> tuple[State, Any]:
-    """Step until the state stands still, is not finite, or time is over."""
+    """Step until every state stands still, one is not finite, or time is over."""
 
     def moving(carry: Any) -> Any:
-        k, _, move, allowed = carry
-        return (k < LONGEST) & (move > allowed)
+        k, _, roundings = carry
+        return (k < LONGEST) & (roundings > STILL)  # false where it is NaN
 
     def onwards(carry: Any) -> Any:
-        k, before, *_ = carry
+        k, before, _ = carry
         after, _ = step(net, before, xs)
         s, s1 = flat(net, before)[0], flat(net, after)[0]
-        move = jnp.abs(s1 - s).max(initial=0)
-        scale = jnp.maximum(1, jnp.abs(s1).max(initial=0))
-        return k + 1, after, move, scale * standstill(np.zeros(1, s.dtype))
+        move = jnp.abs(s1 - s) / jnp.maximum(1, jnp.abs(s1))
+        return k + 1, after, move.max(initial=0) / jnp.finfo(s.dtype).eps
 
-    one = jnp.ones((), net.dtype)
-    start = (0, jax.tree.map(jnp.asarray, state), one, 0 * one)
-    steps, state, _, _ = jax.lax.while_loop(moving, onwards, start)
+    endless = jnp.full((), jnp.inf, net.dtype)
+    start = (0, jax.tree.map(jnp.asarray, state), endless)
+    steps, state, _ = jax.lax.while_loop(moving, onwards, start)
     return state, steps
 
 
@@ -115,6 +117,7 @@ def _corrected(
     """Newton's method as long as it halves the motion; the best state, and A there."""
     A, s, s1 = tangent(state)
     back = flat(net, state)[1]
+    scale = standstill(s, A)
     for _ in range(CORRECTIONS):
         try:
             shift = np.linalg.solve(np.eye(len(s)) - A, s1 - s)
@@ -124,7 +127,7 @@ def _corrected(
             break
         trial = back((s + shift).astype(s.dtype))
         there = tangent(trial)
-        if not _size(there[2] - there[1]) < 0.5 * _size(s1 - s):
+        if not _size((there[2] - there[1]) / scale) < 0.5 * _size((s1 - s) / scale):
             break
         state, (A, s, s1) = trial, there
     return state, A
@@ -134,7 +137,7 @@ def _approaches(
     path: np.ndarray, A: np.ndarray, resting: np.ndarray, after: np.ndarray
 ) -> bool:
     """Whether a path leads to a state that is at rest and attracts."""
-    if _size(after - resting) > standstill(resting):
+    if np.any(abs(after - resting) > standstill(resting, A)):
         return False
     away = np.linalg.norm(path - resting, axis=1)[:: WATCHED // 6]
     return _size(np.linalg.eigvals(A)) < 1 and bool(np.all(np.diff(away) < 0))

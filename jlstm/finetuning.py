@@ -106,7 +106,7 @@ class FineTuning:
         return finite(found | {"trained": list(self.trained)})
 
     def __str__(self) -> str:
-        last = self.history[-1]
+        last, new = self.history[-1], self.config.normalization == "recompute"
         lines = [
             f"{last['epoch']} epochs, {last['steps']} steps: {self.reason}",
             f"  {len(self.trained)} parameter arrays trained, {self.frozen} frozen",
@@ -114,7 +114,7 @@ class FineTuning:
             + (
                 f"epoch {self.best_epoch}"
                 if self.best_epoch
-                else "the imported network"
+                else "the imported network" + " with new input statistics" * new
             ),
         ]
         for part, before in self.before.items():

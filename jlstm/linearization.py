@@ -42,7 +42,7 @@ def linearize(net: Network, x0: Any, state0: Any = None) -> StateSpace:
     of a layer that returns the last step only it is the last one so far.
     Inputs are in the units of the user; the normalisation of the input layer is part of
     F and G. Where a function has a kink, the derivative is one number between the
-    slopes of its sides: 0 for ReLU at 0, half the slope where a clip begins.
+    slopes of its sides: 0 for ReLU at 0 and where a clipped ReLU begins to clip.
 
     Arguments:
         net: the network; derivatives are computed in its precision.

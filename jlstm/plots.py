@@ -60,7 +60,10 @@ def comparison(
             _bars(axes[k], predicted, expected, recorded)
         axes[k].set_ylabel(f"output {k + 1}" if series else "value")
     axes[0].legend(loc="best", fontsize=8, frameon=False)
-    axes[0].set_title(plain(title), fontsize=10)
+    words = plain(title)
+    if series and count < predicted.shape[-1]:
+        words += f" (the first {count} of {predicted.shape[-1]} outputs)"
+    axes[0].set_title(words.strip(), fontsize=10)
     _differences(axes[count], predicted, expected, others, tolerance)
     axes[count].set_xlabel("time step" if series else "output")
     _save(figure, Path(path))

@@ -18,9 +18,9 @@ from .plots import blank, plain, rendered
 from .plots_training import (
     AFTER,
     BEFORE,
-    MAX_OUTPUTS,
     WIDTH,
     Picture,
+    drawn_outputs,
     in_two_lines,
     output_names,
     worst_and_median,
@@ -56,19 +56,22 @@ class Band(NamedTuple):
 
 
 def band(values: np.ndarray, bins: int = BINS) -> Band:
-    """The mean over rows and the steps of a bin of `values (rows, time)`; NaN is none.
+    """The mean over rows and the steps of a bin of `values (rows, time)`.
 
-    Bins without a value are left out.
+    What is no finite number is no value; bins without a value are left out, and may be
+    all of them.
     """
     steps = values.shape[1]
     size = -(-steps // bins)
     count = -(-steps // size)
     whole = np.full((len(values), count * size), np.nan)
-    whole[:, :steps] = values
+    whole[:, :steps] = np.where(np.isfinite(values), values, np.nan)
     some = whole.reshape(len(values), count, size).transpose(1, 0, 2)
     some = some.reshape(count, -1)
     kept = ~np.isnan(some).all(axis=1)
     middle = np.minimum(np.arange(count) * size + (size - 1) / 2, steps - 1)
+    if not kept.any():
+        return Band(*np.zeros((4, 0)))
     low, high = np.nanpercentile(some[kept], BAND, axis=1)
     return Band(middle[kept], np.nanmean(some[kept], axis=1), low, high)
 
@@ -79,8 +82,9 @@ def band(values: np.ndarray, bins: int = BINS) -> Band:
 def errors(tuned: FineTuning) -> Picture | None:
     """The absolute error over time before and after, of the part that was held out.
 
-    The mean over recordings with a band; for classes the share of wrong steps. None
-    for a network that answers once per sequence, and where nothing is scored.
+    The mean over recordings with a band; for classes the share of wrong steps. An
+    output of which nothing is scored is left out. None for a network that answers once
+    per sequence, and where nothing is scored.
 
     Raises:
         JlstmError: matplotlib is not installed.
@@ -89,10 +93,10 @@ def errors(tuned: FineTuning) -> Picture | None:
     some = tuned.predictions[part]
     if some[0].recording.answers_once or all(np.isnan(o.target).all() for o in some):
         return None
-    names = ["steps"] if tuned.net.classes else output_names(tuned)[:MAX_OUTPUTS]
-    figure = blank(WIDTH, 1.1 + 1.9 * len(names))
-    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
+    outputs, cut = ([0], "") if tuned.net.classes else drawn_outputs(tuned)
+    figure = blank(WIDTH, 1.1 + 1.9 * len(outputs))
+    panels = figure.subplots(len(outputs), 1, sharex=True, squeeze=False)[:, 0]
+    for k, axes in zip(outputs, panels, strict=True):
         means = []
         for which, style in (("before", BEFORE), ("after", AFTER)):
             found = band(_stacked(some, which, k, bool(tuned.net.classes)))
@@ -100,19 +104,20 @@ def errors(tuned: FineTuning) -> Picture | None:
             means.append(found.mean)
         means = np.concatenate(means)
         # A transient at the start would press all the rest on the axis.
-        if means.min() > 0 and means.max() > 30 * np.median(means):
+        if means.size and means.min() > 0 and means.max() > 30 * np.median(means):
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
         words = "share of wrong steps"
         if not tuned.net.classes:
-            words = f"|error|\n{in_two_lines(name)}"
+            words = f"|error|\n{in_two_lines(output_names(tuned)[k])}"
         axes.set_ylabel(words, fontsize=9)
     panels[-1].set_xlabel("time step")
     _legend(figure, panels[0])
     over = f"mean over {len(some)} recordings" if len(some) > 1 else "one recording"
-    alt = f"Error over time before and after, {part} data, {over}."
-    return Picture("error", f"Error over time, {part} data", alt, rendered(figure))
+    alt = f"Error over time before and after, {part} data{cut}, {over}."
+    title = f"Error over time, {part} data{cut}"
+    return Picture("error", title, alt, rendered(figure))
 
 
 def _stacked(
@@ -127,7 +132,8 @@ def _stacked(
             wrong = y.argmax(axis=1) != np.nan_to_num(target).argmax(axis=1)
             row[: len(y)] = np.where(known, wrong, np.nan)
         else:
-            row[: len(y)] = np.abs(y[:, k] - target[:, k])
+            with np.errstate(invalid="ignore"):  # inf and NaN have no error
+                row[: len(y)] = np.abs(y[:, k] - target[:, k])
     return found
 
 
@@ -166,7 +172,8 @@ def gates(tuned: FineTuning) -> Picture | None:
     recording = chosen[0][1].recording
     x = recording.x[:TRACED_STEPS]
     before, after = (_traced(net, x) for net in (tuned.imported, tuned.net))
-    rows = list(_layers(tuned.net))[:MAX_LAYERS]
+    every = list(_layers(tuned.net))
+    rows = every[:MAX_LAYERS]
     figure = blank(WIDTH, 1.0 + 1.9 * len(rows))
     panels = figure.subplots(len(rows), 4, sharex=True, squeeze=False)
     for line, (label, prefix, signals) in zip(panels, rows, strict=True):
@@ -177,9 +184,11 @@ def gates(tuned: FineTuning) -> Picture | None:
         axes.set_xlabel("time step", fontsize=9)
     _legend(figure, panels[0][0])
     cut = f", first {TRACED_STEPS} steps" if len(recording.x) > TRACED_STEPS else ""
+    if len(every) > MAX_LAYERS:
+        cut += f", the first {MAX_LAYERS} of {len(every)} recurrences"
     title = f"Gate activations, {recording.name}{cut}"
     names = ", ".join(label for label, _, _ in rows)
-    alt = f"Mean of every gate over its units before and after, over time: {names}."
+    alt = f"Mean of every gate over its units before and after over time: {names}{cut}."
     return Picture("gates", title, alt, rendered(figure))
 
 

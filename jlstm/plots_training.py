@@ -41,12 +41,14 @@ class Picture(NamedTuple):
         title: a few words.
         alt: what is to be seen, in words.
         png: the contents of the file.
+        failure: why there are none.
     """
 
     name: str
     title: str
     alt: str
     png: bytes
+    failure: str = ""
 
 
 def output_names(tuned: FineTuning) -> list[str]:
@@ -57,6 +59,24 @@ def output_names(tuned: FineTuning) -> list[str]:
         if len(names) == count:
             return list(names)
     return [f"output {k}" for k in range(1, count + 1)]
+
+
+def drawn_outputs(tuned: FineTuning) -> tuple[list[int], str]:
+    """Which outputs have a panel, and words to append where those are not all.
+
+    The first ones of which anything is scored in the part that was held out.
+    """
+    some = tuned.predictions[tuned.held_out]
+    targets = np.concatenate([np.atleast_2d(one.target) for one in some])
+    scored = np.flatnonzero(~np.isnan(targets).all(axis=0)).tolist()
+    missing = len(scored) < targets.shape[1]
+    words = ""
+    if len(scored) > MAX_OUTPUTS:
+        words = f", the first {MAX_OUTPUTS} of {len(scored)} outputs"
+        words += " that have targets" if missing else ""
+    elif missing:
+        words = ", only the outputs that have targets"
+    return scored[:MAX_OUTPUTS], words
 
 
 def in_two_lines(name: str) -> str:
@@ -108,7 +128,8 @@ def losses(tuned: FineTuning) -> Picture:
         epochs, values = np.array(curve, float).reshape(-1, 2).T
         axes.plot(epochs, values, **style | {"label": label}, marker=marker)
     start, best = deciding[0], deciding[tuned.best_epoch]
-    axes.axhline(start, color="0.45", lw=1, ls=":", label="imported network")
+    imported = starting_network(tuned)
+    axes.axhline(start, color="0.45", lw=1, ls=":", label=imported.removeprefix("the "))
     axes.plot(
         tuned.best_epoch, best, "*", color="k", ms=11, zorder=5, clip_on=False,
         label=f"best: {best_network(tuned)}",
@@ -118,7 +139,10 @@ def losses(tuned: FineTuning) -> Picture:
         axes.set_yscale("log")
     axes.set_ylabel(f"loss ({loss_name(tuned)})" if loss_name(tuned) else "loss")
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside upper center", ncols=4, fontsize=9, frameon=False)
+    wide = tuned.config.normalization == "recompute"  # its words are longer
+    figure.legend(
+        loc="outside upper center", ncols=2 if wide else 4, fontsize=9, frameon=False
+    )
     if rates:
         panels[1].step(
             range(1, len(rates) + 1), rates, color="0.3", where="mid", marker=marker
@@ -129,11 +153,11 @@ def losses(tuned: FineTuning) -> Picture:
         else:
             panels[1].set_ylim(0, 1.15 * max(rates))
         panels[1].grid(alpha=0.25)
-    panels[-1].set_xlabel("epoch (0 is the imported network)")
+    panels[-1].set_xlabel(f"epoch (0 is {imported})")
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
     alt = (
         f"Loss over {tuned.history[-1]['epoch']} epochs. {held.capitalize()}: "
-        f"{start:.4g} for the imported network, lowest {best:.4g}, that of "
+        f"{start:.4g} for {imported}, lowest {best:.4g}, that of "
         f"{best_network(tuned)}."
     )
     return Picture("loss", "Loss by epoch", alt, rendered(figure))
@@ -142,7 +166,13 @@ def losses(tuned: FineTuning) -> Picture:
 def best_network(tuned: FineTuning) -> str:
     """The epoch of the lowest loss, in words."""
     epoch = tuned.best_epoch
-    return f"epoch {epoch}" if epoch else "the imported network"
+    return f"epoch {epoch}" if epoch else starting_network(tuned)
+
+
+def starting_network(tuned: FineTuning) -> str:
+    """What training began with, in words."""
+    new = tuned.config.normalization == "recompute"
+    return "the imported network" + (" with new input statistics" if new else "")
 
 
 def decided_by(tuned: FineTuning) -> str:
@@ -174,36 +204,40 @@ def predictions(tuned: FineTuning) -> Picture | None:
     chosen = worst_and_median(some)
     if not chosen:
         return None
+    outputs, cut = ([], "") if tuned.net.classes else drawn_outputs(tuned)
     if tuned.net.classes:
         figure = _confusions(tuned, some)
         what = f"Confusion matrices of the {part} data before and after."
     elif some[0].recording.answers_once:
-        figure = _scatter(tuned, some)
-        what = f"Predicted against target, {part} data, before and after."
+        figure = _scatter(tuned, some, outputs)
+        what = f"Predicted against target, {part} data{cut}, before and after."
     else:
-        figure = _curves(tuned, chosen)
+        figure = _curves(tuned, chosen, outputs)
         names = ", ".join(one.recording.name for _, one in chosen)
-        what = f"Target and predictions before and after over time: {names}."
+        what = f"Target and predictions before and after over time: {names}{cut}."
     key, word = ("accuracy", "Accuracy") if tuned.net.classes else ("rmse", "RMSE")
     old, new = tuned.before[part][key], tuned.after[part][key]
     alt = f"{what} {word} of all {part} data: {old:.4g} before, {new:.4g} after."
-    return Picture("prediction", f"Predictions, {part} data", alt, rendered(figure))
+    title = f"Predictions, {part} data{cut}"
+    return Picture("prediction", title, alt, rendered(figure))
 
 
-def _curves(tuned: FineTuning, chosen: list[tuple[str, Prediction]]) -> Figure:
-    names = output_names(tuned)[:MAX_OUTPUTS]
+def _curves(
+    tuned: FineTuning, chosen: list[tuple[str, Prediction]], outputs: list[int]
+) -> Figure:
+    names = output_names(tuned)
     long = any(len(one.target) > LONG for _, one in chosen)
-    rows = len(chosen) * len(names)
+    rows = len(chosen) * len(outputs)
     figure = blank(WIDTH, 0.9 + 2.0 * rows)
     panels = figure.subplots(
         rows, 2 if long else 1, squeeze=False, width_ratios=(3, 2) if long else None
     )
     at = 0
     for word, one in chosen:
-        for k, name in enumerate(names):
+        for k in outputs:
             _curve(panels[at][0], one, k, slice(0, len(one.target)))
-            panels[at][0].set_ylabel(in_two_lines(name), fontsize=9)
-            if k == 0:
+            panels[at][0].set_ylabel(in_two_lines(names[k]), fontsize=9)
+            if k == outputs[0]:
                 panels[at][0].set_title(_heading(word, one), fontsize=9, loc="left")
             if long:
                 here = _close_up(one, k)
@@ -254,15 +288,17 @@ def _close_up(one: Prediction, k: int) -> slice:
     return slice(start, start + CLOSE_UP)
 
 
-def _scatter(tuned: FineTuning, some: tuple[Prediction, ...]) -> Figure:
-    names = output_names(tuned)[:MAX_OUTPUTS]
-    figure = blank(WIDTH if len(names) > 1 else 5.0, 3.6 if len(names) > 1 else 4.6)
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
+def _scatter(
+    tuned: FineTuning, some: tuple[Prediction, ...], outputs: list[int]
+) -> Figure:
+    names = output_names(tuned)
+    figure = blank(*((WIDTH, 3.6) if len(outputs) > 1 else (5.0, 4.6)))
+    panels = figure.subplots(1, len(outputs), squeeze=False)[0]
     target, before, after = (
         np.stack([getattr(one, key) for one in some])
         for key in ("target", "before", "after")
     )
-    for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
+    for k, axes in zip(outputs, panels, strict=True):
         seen = np.stack([target[:, k], before[:, k], after[:, k]])
         seen = seen[np.isfinite(seen)]
         ends = [seen.min(), seen.max()]
@@ -275,7 +311,7 @@ def _scatter(tuned: FineTuning, some: tuple[Prediction, ...]) -> Figure:
         axes.plot(
             target[:, k], after[:, k], "x", ms=size, color=AFTER["color"], label="after"
         )
-        axes.set_title(plain(name, 30), fontsize=10)
+        axes.set_title(plain(names[k], 30), fontsize=10)
         axes.set_xlabel("target")
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("predicted")

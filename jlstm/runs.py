@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from . import report, tensorboard
 from .config import FineTuneConfig, read_config
 from .errors import DamagedFile, InputError
-from .finetuning import FineTuning
+from .finetuning import FineTuning, finite
 from .formats import native, save
 from .training.loop import Progress
 
@@ -134,12 +133,13 @@ def finish(out: Path, result: FineTuning) -> None:
     """Write what came out: networks and numbers first, then what shows them."""
     save(result.net, out / "net.safetensors")
     save(result.last, out / "last.safetensors")
-    native.write_whole(out / "result.json", _json(finite(result.to_dict())))
+    native.write_whole(out / "result.json", _json(result.to_dict()))
     if tensorboard.available():
         tensorboard.scores(out / "tensorboard", result)
     pictures = report.draw(result)
     for picture in pictures:
-        native.write_whole(out / f"{picture.name}.png", picture.png)
+        if not picture.failure:
+            native.write_whole(out / f"{picture.name}.png", picture.png)
     run = json.loads((out / "run.json").read_text("utf-8"))
     report.write(out / "report.html", result, pictures=pictures, run=run)
 
@@ -168,17 +168,6 @@ def _digest(path: Path) -> str:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
-
-
-def finite(value: Any) -> Any:
-    """The same with null in place of what JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value
 
 
 def _resolved(value: Any) -> str | None:

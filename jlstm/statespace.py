@@ -17,7 +17,7 @@ WIDTH = 88
 DIGITS = 100.0
 """A gain is told if this many times the rounding of A leaves it recognisable."""
 STILL = 64.0
-"""A state stands still if a step moves it by at most that many roundings."""
+"""A state stands still if a step moves it by at most this many roundings."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -85,8 +85,9 @@ class StateSpace:
 
     @property
     def equilibrium(self) -> bool:
-        """Whether the state stands still at the operating point, to rounding."""
-        return self.drift <= standstill(self.s0)
+        """Whether every state stands still at the operating point, to rounding."""
+        allowed = standstill(self.s0, self.A)
+        return bool(np.all(abs(self.s1 - self.s0) <= allowed))
 
     @property
     def drift(self) -> float:
@@ -172,10 +173,17 @@ class StateSpace:
         return "\n".join(_lines(self))
 
 
-def standstill(s: np.ndarray) -> float:
-    """How far a step may move a state that stands still: rounding, generously."""
-    scale = max(1.0, float(abs(s).max(initial=0.0)))
-    return STILL * scale * float(np.finfo(s.dtype).eps)
+def standstill(s: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """How far a step may move each state at rest: rounding, generously.
+
+        64 eps max(1, |s|, |A| |s|)
+
+    Each state has a scale of its own, so that a large one hides no drift of a small
+    one. The last term is what the rounding of the other states does to it.
+    """
+    size = abs(s)
+    scale = np.maximum(np.maximum(1, size), abs(A) @ size)
+    return STILL * float(np.finfo(s.dtype).eps) * scale
 
 
 def _lines(system: StateSpace) -> list[str]:

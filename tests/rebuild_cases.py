@@ -62,13 +62,27 @@ def alone(case: Any) -> Network:
     return Network.build(*branch(case, 0))
 
 
-def every_layer(positions: bool) -> Network:
-    """All cases side by side; tables of positions bound the length of all inputs."""
+def group(case: Any) -> str:
+    """Which network a case is a part of.
+
+    Tables of positions bound the length of all inputs; images over time that are not
+    flattened at once are for a dlnetwork.
+    """
+    layer = case.layer()
+    films = [s for s in case.shapes if s.time and s.space]
+    if isinstance(layer, L.Input) and layer.time and len(layer.size) > 1:
+        return "films"
+    if films and not isinstance(layer, L.Flatten):
+        return "films"
+    return "positions" if isinstance(layer, L.PositionEmbedding) else "layers"
+
+
+def every_layer(wanted: str) -> Network:
+    """All cases of a group side by side."""
     layers: dict[str, Any] = {}
     graph: list[Node] = []
     for k, case in enumerate(CASES):
-        has_positions = isinstance(case.layer(), L.PositionEmbedding)
-        if case.name not in REFUSED and has_positions == positions:
+        if case.name not in REFUSED and group(case) == wanted:
             more, nodes = branch(case, k)
             layers, graph = layers | more, graph + nodes
     return Network.build(layers, graph)
@@ -255,7 +269,8 @@ MADE = {
     "features": features,
     "images": images,
     "video": video,
-    "layers": lambda rng: every_layer(False),
-    "positions": lambda rng: every_layer(True),
+    "layers": lambda rng: every_layer("layers"),
+    "positions": lambda rng: every_layer("positions"),
+    "films": lambda rng: every_layer("films"),
 }
-DLNETWORK_ONLY = ("wired", "double")
+DLNETWORK_ONLY = ("wired", "double", "films")

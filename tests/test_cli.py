@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from jlstm import formats
 from jlstm.cli import COMMANDS, main
 from jlstm.demo import load_demo, shared_state_formula
 
@@ -246,6 +247,21 @@ def test_convert_and_back(capsys, tmp_path):
     assert code == 0 and "bit for bit" in out
     # The golden vectors came along.
     assert run(capsys, "validate", target)[0] == 0
+
+
+def test_convert_takes_every_golden_vector_along(capsys, tmp_path):
+    net, golden = load_demo()
+    x, y = golden.inputs[0], golden.outputs[0]
+    first = golden._replace(inputs=(x[:50],), outputs=(y[:50],), layers={})
+    formats.save(net, tmp_path / "two.mat", [first, golden])
+    code, out, _ = run(capsys, "convert", tmp_path / "two.mat", tmp_path / "again.mat")
+    assert code == 0 and "golden vectors" not in out
+    kept = loadmat(tmp_path / "again.mat")["jlstm"][0, 0]["golden"]["output"][0]
+    for record, wanted in zip(kept, (y[:50], y), strict=True):
+        assert np.array_equal(record[0, 0].T, wanted)
+    target = tmp_path / "one.safetensors"
+    code, out, _ = run(capsys, "convert", tmp_path / "two.mat", target)
+    assert code == 0 and f"{target}: holds 1 of 2 golden vectors" in out
 
 
 def test_matlab_script_is_printed_whole(capsys):

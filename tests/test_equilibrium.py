@@ -114,6 +114,42 @@ def test_a_sum_without_end(double):
     assert f"by {0.5 * np.tanh(0.3):.1e} a step" in text
 
 
+def units(
+    gates: dict[str, list[float]], R: list[list[float]], **settings: Any
+) -> Network:
+    """LSTM units in single precision; only their candidates see each other."""
+    n = len(R)
+    parts = {
+        k: Gate(
+            np.zeros((n, 1), "f4"),
+            np.array(R if k == "g" else np.zeros((n, n)), "f4"),
+            np.array(gates[k], "f4"),
+        )
+        for k in "ifgo"
+    }
+    return Network.build({"in": L.Input((1,)), "lstm": LSTM(**parts, **settings)})
+
+
+def test_a_large_state_hides_no_drift_of_a_small_one():
+    """`c1 = .999 c1 + 1` goes to 1000; `c2 = c2 + .005` to nowhere."""
+    drift = np.log(0.005 / 0.995)
+    gates = {"i": [40, drift], "f": [np.log(999), 40], "g": [9, 9], "o": [0, 0]}
+    text = refusal(units(gates, [[0, 0], [0, 0]]), 0.0)
+    assert f"after {LONGEST:,} steps it still drifts, by 5.0e-03 a step" in text
+
+
+def test_what_large_states_do_to_a_small_one_by_rounding_is_no_motion():
+    """`c1 = 1e6 - c1 / 2`, `c2 = 3000 c1 + b2`: one rounding of c1 moves c2 by 188."""
+    one = 1e6 / 1.5
+    gates = {"i": [40, 40], "f": [-99, -99], "g": [1e6, 1e5 - 3000 * one],
+             "o": [40, 40]}  # fmt: skip
+    net = units(gates, [[-0.5, 0], [3000, 0]], state_activation="relu")
+    found = linearize(net, [0.0], "equilibrium")
+    assert found.equilibrium
+    c1, c2 = found.s0[2:].astype(float)
+    assert c1 == pytest.approx(one, rel=1e-6) and c2 == pytest.approx(1e5, abs=600)
+
+
 def test_growth_beyond_all_bounds(double):
     # With relu for the state, h = c / 2 and c' = f c + 2 c: it explodes.
     net = unit({"f": 3.0, "g": 1.0}, feedback=9.0, state_activation="relu")

@@ -93,6 +93,33 @@ def test_a_run_from_the_saved_state_gets_company(tmp_path: Path) -> None:
     jlstm.load(tmp_path / "net.mat")
 
 
+def test_all_golden_vectors_are_kept(tmp_path: Path) -> None:
+    """As many records as MATLAB wrote, in its order; a native file holds one."""
+    rng = rng_of("many")
+    net = small(rng)
+    net = net.replace(saved=jax.tree.map(lambda a: a + normal(rng, 3), net.initial))
+    records = []
+    for steps, start in ((9, "saved"), (7, "initial"), (5, "initial")):
+        x = normal(rng, steps, 2)
+        y = np.asarray(predict(net, x, state=getattr(net, start)))
+        records.append(Golden((x,), (y,), note=f"{steps} steps", start=start))
+    formats.save(net, tmp_path / "net.mat", records)
+    found = formats.read(tmp_path / "net.mat")[1]
+    assert [(r.note, r.start) for r in found] == [(r.note, r.start) for r in records]
+    for record, wanted in zip(found, records, strict=True):
+        assert np.array_equal(record.inputs[0], wanted.inputs[0])
+        assert np.array_equal(record.outputs[0], wanted.outputs[0])
+    for given, wanted in ((records, "7 steps"), (records[:1], "9 steps")):
+        formats.save(net, tmp_path / "net.safetensors", given)
+        (one,) = formats.read(tmp_path / "net.safetensors")[1]
+        assert one.note == wanted
+    formats.save(net, tmp_path / "net.safetensors", ())
+    assert formats.read(tmp_path / "net.safetensors")[1] == []
+    formats.save(net, tmp_path / "net.mat", ())
+    (made,) = formats.read(tmp_path / "net.mat")[1]
+    assert made.note.startswith("computed by jlstm")
+
+
 def test_golden_vectors_of_another_network_are_refused(tmp_path: Path) -> None:
     net, golden = load_demo()
     wrong = golden._replace(outputs=(golden.outputs[0] * 1.001,))

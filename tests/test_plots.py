@@ -41,6 +41,15 @@ def test_a_single_vector_becomes_bars(tmp_path, drawn, rng):
     np.testing.assert_array_equal(heights, np.r_[scores, scores])
 
 
+def test_outputs_without_a_panel_are_said_to_have_none(tmp_path, drawn, rng):
+    many = rng.normal(size=(9, 6))
+    plots.comparison(tmp_path / "a.png", many, many + 1, title="a.mat")
+    plots.comparison(tmp_path / "b.png", many[:, :4], many[:, :4] + 1, title="a.mat")
+    titles = [figure.axes[0].get_title() for figure in drawn]
+    assert titles == ["a.mat (the first 4 of 6 outputs)", "a.mat"]
+    assert [len(figure.axes) for figure in drawn] == [5, 5]
+
+
 def test_a_file_name_is_no_formula(tmp_path, drawn):
     title = "a$_b$c {.mat: \\frac"
     plots.comparison(tmp_path / "a.png", np.ones((3, 1)), np.ones((3, 1)), title=title)

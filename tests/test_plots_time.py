@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from finetuned import CLASSES, kept_figures, moved, network, recording, tuned
@@ -13,6 +15,7 @@ from jlstm import layers as L
 from jlstm import plots_time as plots
 from jlstm.network import Network
 from jlstm.recurrent import Bidirectional
+from jlstm.training.parameters import parameters, with_parameters
 
 
 @pytest.fixture
@@ -36,6 +39,9 @@ def test_a_band_is_mean_and_percentiles_of_what_is_in_a_bin(rng):
     odd = plots.band(values[:, 15:28], bins=3)
     assert len(odd.mean) == 3 and odd.step[-1] == 12
     np.testing.assert_allclose(odd.mean[-1], values[:, 25:28].mean())
+    assert [len(a) for a in plots.band(np.full((2, 50), np.nan))] == [0, 0, 0, 0]
+    infinite = np.array([[1.0, np.inf, 3.0, -np.inf]])
+    np.testing.assert_array_equal(plots.band(infinite).mean, [1, 3])
 
 
 def test_errors_over_time(rng, drawn):
@@ -58,6 +64,82 @@ def test_errors_over_time(rng, drawn):
         assert want[0][0] == 4  # the washout is not scored
         assert len(axes.collections) == 2
     assert "5 recordings" in picture.alt and picture.png[1:4] == b"PNG"
+
+
+def without_targets(some, *outputs):
+    """Recordings of which these outputs were never measured."""
+    for one in some:
+        one.y[:, outputs], one.weights[:, outputs] = np.nan, 0
+    return some
+
+
+def test_an_output_that_nobody_scored_is_left_out(rng, drawn):
+    net = network(rng)
+    some = without_targets([recording(rng, net, str(k), 20) for k in range(2)], 0)
+    result = tuned(rng, net, parts={"train": some, "test": some})
+    picture = plots.errors(result)
+    (axes,) = drawn[0].axes
+    assert axes.get_ylabel() == "|error|\noutput 2"
+    (before,) = (line for line in axes.lines if line.get_label() == "before")
+    want = [np.abs(o.before[:, 1] - o.target[:, 1]) for o in result.predictions["test"]]
+    np.testing.assert_allclose(before.get_ydata(), np.mean(want, axis=0)[4:], rtol=1e-6)
+    assert picture.title.endswith(", only the outputs that have targets")
+
+
+def test_of_many_outputs_the_first_are_drawn_and_so_it_says(rng, drawn):
+    net = network(rng, 6)
+    some = [recording(rng, net, "a", 20)]
+    for words in ("the first 3 of 6 outputs", "the first 3 of 5 outputs that have"):
+        picture = plots.errors(tuned(rng, net, parts={"train": some, "test": some}))
+        assert words in picture.title and words in picture.alt
+        without_targets(some, 1)
+    labels = [[a.get_ylabel()[-8:] for a in figure.axes] for figure in drawn]
+    assert labels[0] == ["output 1", "output 2", "output 3"]
+    assert labels[1] == ["output 1", "output 3", "output 4"]
+    assert "first" not in plots.errors(tuned(rng)).alt
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_predictions_that_are_no_numbers_have_no_error_to_draw(rng, drawn, bad):
+    result = tuned(rng)
+    some = tuple(
+        o._replace(before=o.before + bad, after=o.after + bad)
+        for o in result.predictions["test"]
+    )
+    result.predictions["test"] = some
+    assert plots.errors(result).png[1:4] == b"PNG"
+    assert all(len(line.get_xdata()) == 0 for line in drawn[0].axes[0].lines)
+    # Only one of the two networks gives none.
+    half = tuned(rng)
+    half.predictions["test"] = tuple(
+        o._replace(after=o.after + bad) for o in half.predictions["test"]
+    )
+    plots.errors(half)
+    before, after = (len(line.get_xdata()) for line in drawn[1].axes[0].lines)
+    assert before > 20 and after == 0
+
+
+def test_gates_that_are_no_numbers_are_not_drawn(rng, drawn):
+    net = network(rng)
+    result = tuned(rng, net, moved(rng, net, "'first'"))
+    some = {p: a * np.nan for p, a in parameters(result.net).items() if "'f" in p}
+    broken = with_parameters(result.net, some)
+    picture = plots.gates(dataclasses.replace(result, net=broken))
+    assert picture.png[1:4] == b"PNG"
+    after, before, *_ = drawn[0].axes[0].lines
+    assert len(after.get_xdata()) == 0 and len(before.get_xdata()) == 30
+
+
+def test_of_many_layers_the_first_are_drawn_and_so_it_says(rng, drawn):
+    chain = {f"l{k}": lstm(rng, 3, 3) for k in range(6)}
+    fc = L.FullyConnected(normal(rng, 2, 3), normal(rng, 2))
+    net = Network.build({"in": L.Input((3,))} | chain | {"fc": fc})
+    picture = plots.gates(tuned(rng, net, moved(rng, net)))
+    assert len(drawn[0].axes) == 16
+    assert "the first 4 of 6 recurrences" in picture.title
+    assert picture.alt.endswith("l0, l1, l2, l3, the first 4 of 6 recurrences.")
+    picture = plots.gates(tuned(rng))
+    assert "first 4" not in picture.title + picture.alt
 
 
 def test_wrong_steps_of_classes_over_time(rng, drawn):

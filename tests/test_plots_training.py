@@ -210,6 +210,43 @@ def test_answers_of_whole_sequences_are_dots(rng, drawn):
             np.testing.assert_array_equal(found[which], want)
 
 
+@pytest.mark.parametrize("once", [False, True])
+def test_the_first_outputs_that_have_targets_are_drawn_and_so_it_says(rng, drawn, once):
+    net = network(rng, 6, once=once)
+    some = [recording(rng, net, str(k), 9) for k in range(3)]
+    parts, config = {"train": some, "test": some}, {"max_epochs": 3}
+    for words in ("the first 3 of 6 outputs", "the first 3 of 5 outputs that have"):
+        result = tuned(rng, net, parts=parts, config=config)
+        picture = plots.predictions(result)
+        assert words in picture.title and words in picture.alt and is_png(picture)
+        for one in some:  # output 1 was never measured
+            one.y[..., 0], one.weights[..., 0] = np.nan, 0
+    axes = drawn[1].axes[:3]
+    named = [a.get_title() if once else a.get_ylabel() for a in axes]
+    assert named == ["output 2", "output 3", "output 4"]
+    chosen = plots.worst_and_median(result.predictions["test"])[0][1]
+    for k, panel in enumerate(axes, 1):
+        if not once:
+            found = curves(panel)["before"][:, 1]
+            np.testing.assert_array_equal(found, chosen.before[:, k])
+    some = some[:1]
+    for one in some:
+        one.y[..., 3:], one.weights[..., 3:] = np.nan, 0
+    picture = plots.predictions(tuned(rng, net, parts={"train": some}, config=config))
+    assert picture.title.endswith(", only the outputs that have targets")
+    assert "outputs" not in plots.predictions(tuned(rng)).alt
+
+
+def test_what_training_began_with_is_not_called_the_imported_network(rng, drawn):
+    config = {"max_epochs": 3, "normalization": "recompute"}
+    picture = plots.losses(tuned(rng, config=config, best_epoch=0))
+    words = "the imported network with new input statistics"
+    assert f"0.8 for {words}, lowest 0.8, that of {words}." in picture.alt
+    assert {words.removeprefix("the "), f"best: {words}"} <= set(
+        curves(drawn[0].axes[0])
+    )
+
+
 def test_nothing_scored_is_no_picture(rng):
     net = network(rng)
     one = recording(rng, net, "a", 9)

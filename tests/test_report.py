@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import re
 import sys
@@ -11,8 +12,10 @@ from html.parser import HTMLParser
 import numpy as np
 from finetuned import CLASSES, moved, network, recording, tuned
 
+from jlstm import layers as L
 from jlstm import report
 from jlstm.plots_training import Picture
+from jlstm.training.loop import PATIENCE
 from jlstm.training.parameters import parameters
 
 RUN = {
@@ -234,7 +237,9 @@ def test_configuration_history_and_origin(rng, tmp_path):
     assert losses["0"] == ["", "0.8", ""] and losses["2"] == ["0.6", "0.5", "0.001"]
     assert page.table("file", "SHA-256")["/data/<script>.csv"] == ["34cd"]
     assert page.table("package", "version")["jax"] == ["0.10.2"]
-    data = page.table("part", "recordings", "how many", "steps", "numbers scored")
+    head = ("part", "recordings", "how many", "steps", "numbers in the errors")
+    data = page.table(*head)
+    assert "The losses lack the first data.washout steps of every window" in page.text
     test = result.predictions["test"]
     scored = sum(int((~np.isnan(one.target)).sum()) for one in test)
     assert data["test"][1:] == ["5", str(sum(len(o.target) for o in test)), str(scored)]
@@ -242,6 +247,70 @@ def test_configuration_history_and_origin(rng, tmp_path):
     # Without a folder there is nothing to say of files.
     _, page = written(tmp_path, result)
     assert "SHA-256" not in page.text and "jlstm inspect" not in page.text
+
+
+def test_only_a_run_that_can_go_on_is_said_to(rng, tmp_path):
+    advice = "--resume"
+    _, page = written(tmp_path, tuned(rng), run=RUN)
+    assert advice in page.text and "with more max_epochs" in page.text
+    cosine = {"max_epochs": 3, "learn_rate_schedule": "cosine"}
+    for result in (tuned(rng, config=cosine), tuned(rng, reason=PATIENCE)):
+        _, page = written(tmp_path, result, run=RUN)
+        assert advice not in page.text and "jlstm inspect" in page.text
+
+
+def test_answers_of_a_classifier_are_counted_not_scores(rng, tmp_path):
+    result = tuned(rng, network(rng, 3, classes=CLASSES), config={"max_epochs": 3})
+    _, page = written(tmp_path, result)
+    head = ("part", "recordings", "how many", "steps", "answers in the errors")
+    steps = sum(len(o.target) for o in result.predictions["test"])
+    assert page.table(*head)["test"][1:] == ["5", str(steps), str(steps - 10)]
+    assert "data.washout steps" not in page.text
+
+
+def test_new_statistics_are_listed(rng, tmp_path):
+    """They are no parameters: neither trained nor counted, but they changed."""
+    net = network(rng)
+    mean, std = rng.normal(size=(2, 3)).astype("f4") + 5
+    zscore = L.Input((3,), normalization="zscore", mean=mean, std=std)
+    net = net.replace(layers=net.layers | {"in": zscore})
+    again = dataclasses.replace(zscore, mean=2 * mean)
+    new = net.replace(layers=net.layers | {"in": again})
+    _, page = written(tmp_path, tuned(rng, net, new))
+    found = page.table("array", "shape", "", "moved")
+    assert found.pop(".layers['in'].mean") == ["3", "from the new data", "1e+02 %"]
+    assert list(found) == list(parameters(net))
+    assert "9 of 23 arrays were trained" in page.text
+
+
+def test_a_picture_that_fails_costs_no_other_and_no_report(rng, tmp_path, monkeypatch):
+    def broken(tuned):
+        raise ValueError("expected <2>, got 0")
+
+    monkeypatch.setitem(report.PICTURES, "error", broken)
+    result = tuned(rng)
+    drawn = {picture.name: picture for picture in report.draw(result)}
+    assert list(drawn) == ["loss", "prediction", "error", "gates"]
+    assert [name for name, one in drawn.items() if one.failure] == ["error"]
+    _, page = written(tmp_path, result, list(drawn.values()))
+    assert sum(tag == "img" for tag, _ in page.elements) == 3
+    said = "This picture could not be drawn: ValueError: expected <2>, got 0"
+    assert said in page.text and ("h2", "Error over time") in page.headings
+
+
+def test_the_report_of_an_output_that_was_never_measured(rng, tmp_path):
+    net = network(rng)
+    some = [recording(rng, net, "a", 30)]
+    some[0].y[:, 1], some[0].weights[:, 1] = np.nan, 0
+    result = tuned(rng, net, parts={"train": some, "test": some})
+    drawn = report.draw(result)
+    assert [p.name for p in drawn] == ["loss", "prediction", "error", "gates"]
+    assert not any(picture.failure for picture in drawn)
+    _, page = written(tmp_path, result, drawn)
+    head = ("output", "RMSE before", "after", "change", "fit before", "after")
+    assert list(page.table(*head)) == ["output 1"]
+    head = ("part", "recordings", "how many", "steps", "numbers in the errors")
+    assert page.table(*head)["test"][-1] == "26"
 
 
 def test_a_long_history_is_thinned_but_keeps_its_ends_and_its_best(rng, tmp_path):

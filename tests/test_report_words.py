@@ -68,7 +68,7 @@ def test_nothing_is_claimed_where_the_imported_network_came_back(rng):
     config = {"max_epochs": 3, "output_network": "last"}
     last = tuned(rng, net, config=config, best_epoch=0, reason=CALLED)
     assert (
-        "the network of the last epoch, 3; the best was the imported one;"
+        "the network of the last epoch, 3; the best was the imported network;"
         in words.verdict(last)
     )
     assert "No improvement" not in words.verdict(last)
@@ -96,8 +96,48 @@ def test_what_must_be_known_besides(rng):
     )
     said = words.remarks(result)[1]
     assert said.startswith("Targets look like") and "target_scale = [7, 7]" in said
-    rows = tuple(row | {"steps": 0} for row in worse.history)
-    (said,) = words.remarks(scored(rng, 0.5, 0.5, history=rows))
-    assert said.startswith("No step was made")
+    (said,) = words.remarks(
+        scored(rng, 0.5, 0.5, history=worse.history[:1], best_epoch=0, reason=CALLED)
+    )
+    assert said == "No step was made: the callback said stop before the first epoch."
+
+
+def test_more_epochs_are_advised_only_where_they_can_be_had(rng):
     (said,) = words.remarks(scored(rng, 0.5, 0.4, best_epoch=3))
     assert "more of them" in said
+    cosine = {"max_epochs": 3, "learn_rate_schedule": "cosine"}
+    assert words.remarks(scored(rng, 0.5, 0.4, best_epoch=3, config=cosine)) == []
+    assert words.remarks(scored(rng, 0.5, 0.4, best_epoch=3, reason=PATIENCE)) == []
+
+
+def test_new_statistics_alone_are_not_called_the_imported_network(rng):
+    """What came back differs from what was imported: both errors are said."""
+    config = {"max_epochs": 3, "normalization": "recompute"}
+    said = words.verdict(scored(rng, 0.5, 0.25, config=config, best_epoch=0))
+    assert said == (
+        "No epoch, of 3, gave a lower loss than the imported network with new input "
+        "statistics, which is what came back: Test RMSE 0.5 before, 0.25 after: 50 % "
+        f"better; stopped because {MAX_EPOCHS}."
+    )
+    last = config | {"output_network": "last"}
+    said = words.verdict(scored(rng, 0.5, 0.25, config=last, best_epoch=0))
+    assert "the best was the imported network with new input statistics;" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "says"),
+    [
+        ("r2", 0.999, 0.9999, "0.0009 better"),  # a tenth of the squared error
+        ("nse", 0.9999, 0.999, "0.0009 worse"),
+        ("kge", 0.9999, 0.99995, "5e-05 better"),
+        ("fit", 99.9, 99.99, "0.09 better"),
+        ("accuracy", 0.9999, 1.0, "0.01 points better"),
+        ("r2", 1.0, 1.0, "same"),
+        ("r2", 0.5, 0.5004, "same"),  # by 0.08 % of what is missing to 1
+        ("r2", 0.0, 0.0005, "same"),
+        ("fit", 0.0, 0.05, "same"),
+        ("fit", -100.0, -100.1, "same"),
+    ],
+)
+def test_efficiencies_change_by_what_they_lack(key, old, new, says):
+    assert words.change(key, old, new) == says

@@ -19,6 +19,7 @@ from networks import lstm, normal
 
 import jlstm as jl
 from jlstm import layers as L
+from jlstm import report
 from jlstm.cli import main
 from jlstm.network import Network
 from jlstm.tensorboard import FILE
@@ -126,6 +127,38 @@ def test_a_run_ends_well_without_what_draws(folder, tmp_path, monkeypatch, capsy
     assert not {"loss.png", "tensorboard"} & found and "net.safetensors" in found
 
 
+def test_a_sensor_that_is_dead_to_the_end_does_not_deny_the_report(
+    folder, tmp_path, monkeypatch
+):
+    """Nothing of the second output is scored in what is kept aside."""
+    rng = np.random.default_rng(3)
+    fc = L.FullyConnected(normal(rng, 2, 5), normal(rng, 2))
+    jl.save(
+        Network.build({"in": L.Input((2,)), "one": lstm(rng, 5, 2), "fc": fc}),
+        tmp_path / "two.safetensors",
+    )
+    rows = rng.normal(size=(60, 4))
+    rows[-24:, 3] = np.nan
+    np.savetxt(tmp_path / "d.csv", rows, delimiter=",", header="a,b,c,d", comments="")
+    files = [str(tmp_path / "two.safetensors"), "--data", str(tmp_path / "d.csv")]
+    out = tmp_path / "run"
+    assert main(["finetune", *files, "--out", str(out), "--max-epochs", "1"]) == 0
+    assert "could not be drawn" not in (out / "report.html").read_text()
+    assert (out / "error.png").is_file()
+
+    def broken(tuned):
+        raise ValueError("no picture")
+
+    (out / "report.html").unlink()
+    (out / "error.png").unlink()
+    monkeypatch.setitem(report.PICTURES, "error", broken)
+    assert main(["finetune", "--resume", str(out)]) == 0
+    assert "could not be drawn: ValueError: no picture" in (
+        out / "report.html"
+    ).read_text("utf-8")
+    assert not (out / "error.png").exists() and (out / "gates.png").is_file()
+
+
 def test_flags_go_before_the_file_and_that_before_the_defaults(folder, capsys):
     config = folder / "quick.toml"
     config.write_text('max_epochs = 3\nsolver = "sgdm"\n[data]\nwindow = 30\n')
@@ -224,7 +257,7 @@ def test_a_torn_beginning_and_a_full_disk_change_nothing(
         (lambda f, o: arguments(f, f / "whole"), "there is a run in this folder"),
         (lambda f, o: ["finetune", "--resume", str(o)], "no run in this folder"),
         (lambda f, o: ["finetune", "--resume", str(f / "whole"), "--out", str(o)],
-         "takes everything from the folder"),
+         "config.toml; not possible with the cosine schedule"),
         (lambda f, o: ["finetune"], "what is to be trained"),
         (lambda f, o: ["finetune", str(f / "net.safetensors")], "on what?"),
         (lambda f, o: arguments(f, o, "--config", str(f / "none")), "cannot be read"),

@@ -112,6 +112,18 @@ def test_a_point_that_does_not_stay(rng):
     assert rounding.equilibrium
 
 
+def test_every_state_stands_still_on_its_own_scale():
+    """Rounding of the first reaches the second by the 3 that couples them."""
+    s0, C, D = np.array([1e9, 1.0, 0.0]), np.zeros((1, 3)), np.zeros((1, 1))
+    drifting = np.array([1e9, 1.0 + 1e-6, 0.0])
+    for coupling, still in ((0.0, False), (3.0, True)):
+        A = np.array([[0.9, 0, 0], [coupling, 1, 0], [0, 0, 1]])
+        found = system(A, np.zeros((3, 1)), C, D, s0=s0, s1=drifting)
+        assert found.equilibrium is still
+        moved = dataclasses.replace(found, s1=np.array([1e9, 1.0, 1e-6]))
+        assert not moved.equilibrium
+
+
 def test_large_systems_fit_one_screen(rng):
     found = with_poles(rng, np.linspace(0.1, 0.9, 50) + 0j, m=20, p=30)
     lines = str(found).splitlines()

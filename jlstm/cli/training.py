@@ -66,7 +66,8 @@ def finetune(
             raise InputError(
                 "--resume takes everything from the folder",
                 found="more options",
-                do=f"for a longer run change max_epochs in {resume / 'config.toml'}",
+                do=f"for a longer run change max_epochs in {resume / 'config.toml'}; "
+                "not possible with the cosine schedule, whose rate depends on it",
             )
         asked, options = runs.resumed(resume)
     elif file is None or data is None:
@@ -100,7 +101,7 @@ def finetune(
     if folder is not None:
         runs.finish(folder, found)
     if json:
-        print_json(runs.finite(found.to_dict()))
+        print_json(found.to_dict())
     else:
         print(found)
         if folder is not None:

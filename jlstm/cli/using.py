@@ -198,7 +198,7 @@ def convert(
     A .safetensors file holds arrays under their key paths, the structure as JSON, a
     checksum. A .mat file holds plain arrays and gets rebuild_<name>.m beside it, a
     MATLAB function that makes the network again and compares it with golden vectors.
-    Those of the source come along.
+    Those of the source come along; a .safetensors file holds one of them.
 
     Args:
         file: the network, or the folder of a fine-tuning run.
@@ -212,13 +212,15 @@ def convert(
     from .. import formats
 
     net, golden = formats.read(file, variable=variable, layers=layers)
-    files = formats.save(net, target, golden[0] if golden else None)
-    again, _ = formats.read(target)
+    files = formats.save(net, target, golden)
+    again, kept = formats.read(target)
     pairs = zip(jax.tree.leaves(net), jax.tree.leaves(again), strict=True)
     same = all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
     if not same:
         raise JlstmError("the written file reads back differently", file=target)
     print(f"{target}: read back, every array equal bit for bit")
+    if len(kept) < len(golden):
+        print(f"{target}: holds {len(kept)} of {len(golden)} golden vectors")
     for other in files[1:]:
         print(f"{other}: run it in MATLAB, it makes the network and proves it")
     return 0

@@ -6,6 +6,7 @@ file is, is decided by its first bytes, not by its name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def _result_of(folder: Path) -> Path:
 
 
 def save(
-    net: Network, path: str | Path, golden: Golden | None = None
+    net: Network,
+    path: str | Path,
+    golden: Golden | Sequence[Golden] | None = None,
 ) -> tuple[Path, ...]:
     """Write a network; the extension says in which format.
 
@@ -99,8 +102,10 @@ def save(
         net: the network.
         path: `.safetensors`, the native format; or `.mat`, plain arrays for MATLAB,
             with a script `rebuild_<stem>.m` beside it that makes the network again.
-        golden: what the original network computed, to be checked after loading. A MAT
-            file gets golden vectors that jlstm computes where there are none.
+        golden: what the original network computed, to be checked after loading: one
+            record or several. A MAT file holds all of them, and gets some that jlstm
+            computes where none starts from the initial state. A `.safetensors` file
+            holds one: the first from the initial state, else the first.
 
     Returns:
         the files that were written.
@@ -113,8 +118,10 @@ def save(
     from . import matlab_save, native
 
     path = Path(path)
+    # A record is a tuple itself.
+    records = [golden] if isinstance(golden, Golden) else [*(golden or ())]
     if path.suffix == ".mat":
-        return matlab_save.save(net, path, golden)
+        return matlab_save.save(net, path, records)
     if path.suffix != ".safetensors":
         raise Unsupported(
             "jlstm does not write this format",
@@ -122,5 +129,6 @@ def save(
             found=path.suffix or "no extension",
             expected=".safetensors or .mat",
         )
-    native.save(net, path, golden)
+    records.sort(key=lambda record: record.start != "initial")  # the others as they lie
+    native.save(net, path, records[0] if records else None)
     return (path,)

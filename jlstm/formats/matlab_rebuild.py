@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..layers import Flatten
 from ..network import Network
 from .matlab_text import file_name, literal, plain, quoted
 from .matlab_writers import Expression, Written, input_ports
@@ -105,7 +106,7 @@ def trained_ends(r: Rebuild) -> dict[str, str] | None:
     """For every output of the network the output layer that a DAGNetwork has there.
 
     None where assembleNetwork cannot make it: double precision, states that are wired,
-    outputs that are no ends, classes that are not known.
+    outputs that are no ends, classes that are not known, images over time.
     """
     used = {ref for node in r.net.graph for ref in node.inputs}
     ends = [node.name for node in r.net.graph if node.name not in used]
@@ -113,10 +114,28 @@ def trained_ends(r: Rebuild) -> dict[str, str] | None:
     unknown = any(w.properties.get("Classes") == "auto" for w in r.layers.values())
     if wired or unknown or r.net.dtype != np.float32 or set(ends) != set(r.net.outputs):
         return None
+    if _computes_on_films(r.net):
+        return None
     found = {}
     for ref in r.net.outputs:
         found[ref] = ref if r.layers[ref].is_output else _unused(r, found.values())
     return found
+
+
+def _computes_on_films(net: Network) -> bool:
+    """Whether a layer takes images over time that only a dlnetwork gives it.
+
+    A DAGNetwork has sequence folding layers around what computes on images, which
+    jlstm does not write; without them it can only flatten.
+    """
+    taken = {
+        ref
+        for node in net.graph
+        for ref in node.inputs
+        if not isinstance(net.layers[node.name], Flatten)
+    }
+    shapes = [net.shapes[ref] for ref in (*taken, *net.outputs)]
+    return any(shape.time and shape.space for shape in shapes)
 
 
 def _unused(r: Rebuild, taken: Collection[str]) -> str:
@@ -149,8 +168,9 @@ def _header(r: Rebuild, trained: bool) -> list[str]:
         f"The arrays are {_precision(r)}. The network starts from its initial state.",
         "",
         f"Needs MATLAB {newest} or later, the Deep Learning Toolbox{also}.",
-        f"A dlnetwork needs R2020a. Layers: {listed}.",
+        f"A dlnetwork needs at least R2020a. Layers: {listed}.",
         "",
+        *_classes(r),
         "Then the recorded inputs of the file go through the rebuilt network, and its",
         f"answers must be the recorded ones to {r.tolerance:g} of the largest value.",
         "",
@@ -167,6 +187,22 @@ def _kinds(r: Rebuild) -> list[str]:
         f"net = {r.name}(file, kind)   kind: 'dlnetwork', or 'trained' for the",
         "    DAGNetwork that assembleNetwork makes. Without it a dlnetwork in releases",
         "    that have trainnet (R2023b), a DAGNetwork before.",
+    ]
+
+
+def _classes(r: Rebuild) -> list[str]:
+    """Where the class names are, which the layers of a dlnetwork do not hold."""
+    places = [
+        f"jlstm.layers{{{k}}}.properties.Classes"
+        for k, written in enumerate(r.layers.values(), 1)
+        if "Classes" in written.arrays
+    ]
+    if not places:
+        return []
+    return [
+        "A dlnetwork has no class names. They are in the file, for scores2label "
+        f"(R2024a): {', '.join(places)}.",
+        "",
     ]
 
 

@@ -38,15 +38,15 @@ DTYPES = ("float32", "float64")
 
 
 def save(
-    net: Network, path: str | Path, golden: Golden | None = None
+    net: Network, path: str | Path, golden: Sequence[Golden] = ()
 ) -> tuple[Path, ...]:
     """Write a network as plain arrays and a MATLAB script that rebuilds it.
 
     Arguments:
         net: the network, in single or double precision.
         path: where to; `rebuild_<stem>.m` is written beside it.
-        golden: what the original network computed; without it jlstm computes outputs
-            for a made-up input.
+        golden: what the original network computed; where nothing starts from the
+            initial state jlstm computes outputs for a made-up input.
 
     Returns:
         the two files.
@@ -62,7 +62,7 @@ def save(
         script = path.with_name(function_name(path.stem) + ".m")
         _check_target(path, script)
         layers = written(net)
-        records = [golden] if golden is not None else []
+        records = list(golden)
         if not any(record.start == "initial" for record in records):
             records += matlab_proof.computed(net)
         tolerance = matlab_proof.accepted(net, records)

@@ -204,10 +204,13 @@ def _stack(
     dtype: Any,
 ) -> Data:
     jobs = jobs + [jobs[-1]] * ((rows or len(jobs)) - len(jobs))
-    x = {
-        name: np.stack([_fit(job.run.x[name], length) for job in jobs]).astype(dtype)
-        for name in jobs[0].run.x
-    }
+    with np.errstate(over="ignore"):  # too large for single: looked at in double
+        x = {
+            name: np.stack([_fit(job.run.x[name], length) for job in jobs]).astype(
+                dtype
+            )
+            for name in jobs[0].run.x
+        }
     state = jax.tree.map(
         lambda *leaves: np.stack(leaves).astype(dtype),
         *[job.run.state or trials[job.trial].state for job in jobs],

@@ -9,7 +9,8 @@ small beside what it explains.
 
 That a fit is good proves nothing if many mistakes were tried on few numbers. So the
 explained numbers are counted in bits, log2 of how much nearer each number came than
-without the mistake, and must outweigh log2 of the number of mistakes tried.
+without the mistake, and must outweigh log2 of the number of mistakes tried. Scores that
+are all 0 or 1 hold no more than labels do.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ LEAST_ROWS = 8
 MARGIN_BITS = 5.0
 BITS_A_NUMBER = 16.0
 """What a fitted number costs: about so many bits of it were chosen."""
+SURE = 1e-6
+"""Scores that are 0 or 1 to this are labels."""
 FLOOR, CEILING = 1e-12, 1e3
 
 
@@ -78,6 +81,19 @@ class Observation:
     def size(self) -> int:
         """How many numbers were observed."""
         return sum(a.size for values in self.values for a in values.values())
+
+    @functools.cached_property
+    def information(self) -> float:
+        """How many bits it can hold: few where scores are nothing but labels."""
+        rows = [v[name] for v in self.values for name in v]
+        sure = [
+            a.shape[1] > 1 and np.all(abs(a.max(1) - 1) < SURE) and a.min() > -SURE
+            and np.all(abs(a.sum(1) - 1) < SURE)
+            for a in rows
+        ]  # fmt: skip
+        if not all(sure):
+            return np.inf
+        return sum(len(a) * float(np.log2(a.shape[1])) for a in rows)
 
     def first(self, sequences: int, rows: int | None) -> Observation:
         """A part of it for a quick look."""
@@ -302,6 +318,7 @@ class Judge:
             start = self.plain if self.plain.size == relative.size else before
             gain = np.log2(np.maximum(start, 1e-16) / near)
             bits = float(np.clip(gain, -20, 30).sum())
+            bits = min(bits, self.observed.information)
             if not level and rms <= NOISE:
                 level = "close"
         first = [

@@ -170,7 +170,7 @@ def _handed_on(names: tuple[str, ...], sequences: int) -> Iterator[Mistake]:
     for origin, change in ways.items():
         yield Mistake(
             "start-state", names, {"from": origin}, LENGTH, change,
-            frozenset({"start"}), paired=False,
+            frozenset({"start"}), common=False, paired=False,
         )  # fmt: skip
 
 

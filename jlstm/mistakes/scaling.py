@@ -17,7 +17,10 @@ from .workbench import Mistakes, Scored, Workbench
 
 FIT_ROWS = 24
 FULL_ROWS = 1500
+EARLY_ROWS = 6
 KEPT = 24
+BRIEF = 19
+"""Starting points beside another mistake: the first of them, the likely ones."""
 
 
 class Family(NamedTuple):
@@ -32,10 +35,14 @@ class Scaling:
 
     def __init__(self, bench: Workbench):
         self.bench = bench
+        self.early: list[Scored] = []
+        """The scale that fits the first steps alone: another mistake may come later."""
 
     def alone(self) -> list[Scored]:
         """Slope and offset of the input; the deviation it is divided by."""
         self.bench.tick("scaling of the input", 0, 1)
+        if self.bench.timed:
+            self.early = self._scaled_inputs([()], self._slopes(), early=True)[:1]
         found = [
             *self._scaled_inputs([()], self._slopes())[:1],
             *self._scaled_inputs([()], self._spreads())[:1],
@@ -98,6 +105,7 @@ class Scaling:
         *,
         free_output: bool = False,
         whole: bool = False,
+        early: bool = False,
     ) -> list[Scored]:
         """The best parameters of a family beside each of the other mistakes."""
         if not (family.starts and others):
@@ -108,7 +116,7 @@ class Scaling:
         timed = self.bench.timed
         upto = FIT_ROWS if timed and not whole else None
         grid = np.array(family.starts)
-        grid = grid[:: 3 if brief and len(grid) > 9 else 1]
+        grid = grid[: BRIEF if brief else None]
         problems = [(other, p) for other in others for p in grid]
         cost = fitting.residuals(
             self.bench.trials,
@@ -121,6 +129,8 @@ class Scaling:
         # First a short fit of all, then a long one of the best.
         order, left = np.arange(0), np.zeros(0)
         rounds = [(8, upto, KEPT), (fitting.ITERATIONS, FULL_ROWS, 0)]
+        if early:
+            rounds = [(fitting.ITERATIONS, EARLY_ROWS, 1)]
         for iterations, length, keep in rounds:
             points, left = fitting.fit(
                 self.bench.trials,
@@ -154,13 +164,15 @@ class Scaling:
         """Slopes and offsets on a grid, and those that statistics of x suggest."""
         x = np.concatenate([a for run in self.bench.base.runs for a in run.x.values()])
         mean, std = float(x.mean()), float(x.std()) or 1.0
-        starts = [
-            (slope, offset * std)
-            for slope in (0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 10.0, 30.0, -1.0)
-            for offset in (-3.0, -1.0, 0.0, 1.0, 3.0)
-        ]
+        slopes = (0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 10.0, 30.0, -1.0)
+        starts = [(slope, 0.0) for slope in slopes]
         starts += [(1 / std, -mean / std), (std, mean), (1.0, mean), (1.0, -mean)]
         starts += [(slope, (1 - slope) * mean) for slope in (0.1, 0.3, 0.5, 2.0, 3.0)]
+        starts += [
+            (slope, offset * std)
+            for slope in slopes
+            for offset in (-3.0, -1.0, 1.0, 3.0)
+        ]
         return np.array(starts)
 
     def _with_line(self, mistakes: Mistakes) -> Mistakes:

@@ -133,6 +133,11 @@ class Search:
     def _scaled(self) -> list[Scored]:
         found = self.scaling.alone()
         self.tried[1] += len(found)
+        if self.judge.right.first_bad is not None:
+            early = [scored.mistakes for scored in self.scaling.early]
+            runs = self.bench.evaluate(early, None, "scaling of the input")
+            first = self.judge.right.first_bad
+            self._note_lasting(early, runs, first, self.bench.observed)
         return found
 
     def _scaled_pairs(self) -> list[Scored]:
@@ -350,14 +355,21 @@ class Search:
             pairs = pairs[: max(least, int(PAIR_SECONDS / each))]
         pairs.sort(key=parameters_key)
         observed = self.bench.observed.first(sequences, upto)
-        base = in_single(self.bench.base)
-        base = base._replace(runs=base.runs[:sequences])
+        double = self.bench.base._replace(runs=self.bench.base.runs[:sequences])
+        base = in_single(double)
         best: list[Scored] = []
         for k in range(0, len(pairs), BATCH):
             self.bench.tick("pairs of mistakes", k, len(pairs))
             part = pairs[k : k + BATCH]
             trials = self.bench.trials(part, base)
             found = evaluate(trials, observed.names, upto=upto, single=True)
+            # Inputs that are normalised wrongly may be too large for single precision.
+            large = [k for k, values in enumerate(found) if not _finite(values)]
+            again = self.bench.trials([part[k] for k in large], double)
+            for k, values in zip(
+                large, evaluate(again, observed.names, upto=upto), strict=True
+            ):
+                found[k] = values
             for pair, values in zip(part, found, strict=True):
                 best.append(Scored(score(errors(values, observed)), pair))
             best.sort(key=lambda s: s.score)
@@ -369,3 +381,7 @@ class Search:
 
     def _combined(self, mistakes: list[Mistake]) -> list[Mistakes]:
         return [p for p in itertools.combinations(mistakes, 2) if p[0].goes_with(p[1])]
+
+
+def _finite(values: list[Values]) -> bool:
+    return all(np.all(np.isfinite(a)) for one in values for a in one.values())

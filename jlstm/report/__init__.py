@@ -7,7 +7,7 @@ the user's; every text is escaped where it enters the page.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..formats.native import write_whole
 from ..plots_time import errors, gates
 from ..plots_training import Picture, decided_by, loss_name, losses, predictions
 from . import page, sections
-from .words import number, remarks, verdict
+from .words import can_go_on, number, remarks, verdict
 
 MAX_EPOCHS_LISTED = 60
 
@@ -56,7 +56,7 @@ def write(
         sections.recordings(tuned),
         sections.settings(tuned),
         sections.origin(run) if run else "",
-        _next(path.parent) if run else "",
+        _next(path.parent, can_go_on(tuned)) if run else "",
     ]
     frame = Template((files("jlstm") / "report" / "page.html").read_text("utf-8"))
     text = frame.substitute(title=escape(title), body="\n".join(filter(None, body)))
@@ -64,13 +64,34 @@ def write(
 
 
 def draw(tuned: FineTuning) -> list[Picture]:
-    """All pictures that make sense for this network; none without matplotlib."""
+    """All pictures that make sense for this network; none without matplotlib.
+
+    One that cannot be drawn says why in its `failure`: the others, and the report, are
+    there all the same.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         return []
-    found = [make(tuned) for make in (losses, predictions, errors, gates)]
+    found = [_drawn(name, make, tuned) for name, make in PICTURES.items()]
     return [one for one in found if one is not None]
+
+
+PICTURES: dict[str, Callable[[FineTuning], Picture | None]] = {
+    "loss": losses,
+    "prediction": predictions,
+    "error": errors,
+    "gates": gates,
+}
+
+
+def _drawn(
+    name: str, make: Callable[[FineTuning], Picture | None], tuned: FineTuning
+) -> Picture | None:
+    try:
+        return make(tuned)
+    except Exception as error:  # hours of training are not lost to a picture
+        return Picture(name, "", "", b"", f"{type(error).__name__}: {error}")
 
 
 STARTS = """\
@@ -119,15 +140,17 @@ def _loss(value: Any) -> str:
     return "" if value is None else number("loss", value)
 
 
-def _next(folder: Path) -> str:
+def _next(folder: Path, longer: bool) -> str:
     here = shlex.quote(str(folder))
     net = shlex.quote(str(folder / "net.safetensors"))
     lines = [
         f"jlstm inspect {net}",
         f"jlstm predict {net} --input x.csv --output y.csv",
         f"jlstm convert {net} net_tuned.mat     # back to MATLAB",
-        f"jlstm finetune --resume {here}     # with more max_epochs in its config.toml",
     ]
+    if longer:
+        more = "with more max_epochs in its config.toml"
+        lines.append(f"jlstm finetune --resume {here}     # {more}")
     if (folder / "tensorboard").is_dir():
         lines.append(f"tensorboard --logdir {shlex.quote(str(folder / 'tensorboard'))}")
     else:

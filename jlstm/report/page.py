@@ -66,7 +66,9 @@ def figure(drawn: Mapping[str, Picture], name: str, title: str, caption: str) ->
 
 
 def image(picture: Picture, caption: str) -> str:
-    """A picture within the page, with its words."""
+    """A picture within the page, with its words; or why there is none."""
+    if picture.failure:
+        return paragraph(f"This picture could not be drawn: {picture.failure}")
     data = base64.b64encode(picture.png).decode()
     words = f"{picture.title}. {caption}".strip()
     return (

@@ -13,6 +13,7 @@ import numpy as np
 from ..config import FineTuneConfig
 from ..finetuning import FineTuning
 from ..metrics import summary
+from ..network import Network
 from ..plots_training import confusion, loss_name, output_names
 from ..training.parameters import low_rank, matrices, parameters
 from ..training.schedules import initial_learn_rate
@@ -86,8 +87,12 @@ def arrays(tuned: FineTuning) -> str:
     for path, before in old.items():
         how = "trained" if path in tuned.trained else "frozen"
         how = f"trained, rank {rank}" if path in corrected else how
-        shape = "\u00a0x\u00a0".join(map(str, np.shape(before))) or "1"
-        rows.append((path, shape, how, _moved(before, new[path])))
+        rows.append((path, _shape(before), how, _moved(before, new[path])))
+    new = _statistics(tuned.net)
+    for path, before in _statistics(tuned.imported).items():
+        if not np.array_equal(before, new[path], equal_nan=True):
+            moved = _moved(before, new[path])
+            rows.append((path, _shape(before), "from the new data", moved))
     count = sum(np.size(old[path]) for path in set(tuned.trained) - corrected)
     count += sum(a.size for a in low_rank(tuned.imported, low, rank, 0).values())
     total = sum(np.size(a) for a in old.values())
@@ -101,6 +106,20 @@ def arrays(tuned: FineTuning) -> str:
     )
 
 
+def _statistics(net: Network) -> dict[str, Any]:
+    """Statistics of data by key path: they belong to a network and are not trained."""
+    return {
+        f".layers[{name!r}].{field}": getattr(layer, field)
+        for name, layer in net.layers.items()
+        for field in layer.statistics
+        if getattr(layer, field) is not None
+    }
+
+
+def _shape(array: Any) -> str:
+    return "\u00a0x\u00a0".join(map(str, np.shape(array))) or "1"
+
+
 def _moved(before: Any, after: Any) -> str:
     before, after = np.asarray(before, float), np.asarray(after, float)
     away, size = np.linalg.norm(after - before), np.linalg.norm(before)
@@ -111,15 +130,24 @@ def _moved(before: Any, after: Any) -> str:
 
 def recordings(tuned: FineTuning) -> str:
     """What was learned from, what decided, what was kept to the end."""
-    rows = []
+    rows, classes = [], bool(tuned.net.classes)
     for part, some in tuned.predictions.items():
         steps = sum(len(one.recording.x) for one in some)
-        scored = sum(int((one.recording.weights > 0).sum()) for one in some)
+        known = [~np.isnan(np.atleast_2d(one.target)) for one in some]
+        scored = sum(int((k.all(axis=1) if classes else k).sum()) for k in known)
         names = ", ".join(one.recording.name for one in some[:5])
         more = f" and {len(some) - 5} more" if len(some) > 5 else ""
         rows.append((NAMES[part].lower(), names + more, len(some), steps, scored))
-    head = ("part", "recordings", "how many", "steps", "numbers scored")
-    return page.section("Data", page.table(head, rows, 2))
+    counted = "answers in the errors" if classes else "numbers in the errors"
+    head = ("part", "recordings", "how many", "steps", counted)
+    words = page.paragraph(WASHOUT) if tuned.config.data.washout else ""
+    return page.section("Data", page.table(head, rows, 2), words)
+
+
+WASHOUT = """\
+The errors are those of whole recordings, without the first data.washout steps of \
+those that are longer. The losses lack the first data.washout steps of every window, \
+and every window that has no more steps than that."""
 
 
 def settings(tuned: FineTuning) -> str:

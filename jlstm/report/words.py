@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from ..finetuning import FineTuning
+from ..plots_training import best_network, starting_network
 from ..scoring import units_hint
-from ..training.loop import DIVERGED, MAX_EPOCHS
+from ..training.loop import CALLED, DIVERGED, MAX_EPOCHS
 
 NOTES = {
     "rmse": "root mean squared error, in the unit of the target",
@@ -30,6 +31,11 @@ def verdict(tuned: FineTuning) -> str:
     """One sentence, what the training was worth, on the data held out; and when."""
     last = tuned.history[-1]["epoch"]
     ending = f"stopped because {tuned.reason}"
+    if not tuned.kept_epoch and tuned.config.normalization == "recompute":
+        return (
+            f"No epoch, of {last}, gave a lower loss than {starting_network(tuned)}, "
+            f"which is what came back: {_score_words(tuned)}; {ending}."
+        )
     if not tuned.kept_epoch:
         told = _score_words(tuned, changed=False)
         return (
@@ -38,7 +44,7 @@ def verdict(tuned: FineTuning) -> str:
         )
     kept = f"best epoch {tuned.best_epoch} of {last}"
     if tuned.kept_epoch != tuned.best_epoch:
-        best = f"epoch {tuned.best_epoch}" if tuned.best_epoch else "the imported one"
+        best = best_network(tuned)
         kept = f"the network of the last epoch, {last}; the best was {best}"
     return f"{_score_words(tuned)}; {kept}; {ending}."
 
@@ -64,21 +70,29 @@ def remarks(tuned: FineTuning) -> list[str]:
                 f"On the {NAMES[other].lower()} data it got worse: {label(key)} "
                 f"{before_and_after(key, old, new)}."
             )
-    if not tuned.net.classes and (hint := units_hint(tuned.predictions["train"])):
+    hint = units_hint(tuned.predictions["train"], tuned.config.data)
+    if hint and not tuned.net.classes:
         found.append(f"{hint[0].upper()}{hint[1:]}.")
-    if not tuned.history[-1]["steps"]:
-        found.append(
-            "No step was made: matlab semantics discard a mini-batch that is not full. "
-            "Choose a smaller mini_batch_size."
-        )
+    if tuned.reason == CALLED and not tuned.history[-1]["steps"]:
+        found.append("No step was made: the callback said stop before the first epoch.")
     if tuned.reason == DIVERGED:
         found.append(
             "The training diverged; what came back is the best network before that. "
             "A lower initial_learn_rate or a gradient_threshold is the usual remedy."
         )
-    if tuned.reason == MAX_EPOCHS and tuned.best_epoch == tuned.history[-1]["epoch"]:
+    if can_go_on(tuned) and tuned.best_epoch == tuned.history[-1]["epoch"]:
         found.append("The last epoch was the best: more of them (max_epochs) may help.")
     return found
+
+
+def can_go_on(tuned: FineTuning) -> bool:
+    """Whether the run goes on where it ended if it is given more epochs.
+
+    The rate of the cosine schedule follows from how many there are: with more of them
+    it is another run from the first step on.
+    """
+    cosine = tuned.config.learn_rate_schedule == "cosine"
+    return tuned.reason == MAX_EPOCHS and not cosine
 
 
 def main_score(tuned: FineTuning) -> str:
@@ -97,7 +111,9 @@ def change(key: str, old: float, new: float) -> str:
     if not (math.isfinite(old) and math.isfinite(new)):
         return "not comparable"
     gain = old - new if key in ERRORS else new - old
-    scale = abs(old) if key in ERRORS else max(abs(old), abs(new))
+    # The others tell by how far they are from perfect: R2 of 0.999 and 0.9999 differ.
+    top = 100 if key == "fit" else 1
+    scale = abs(old) if key in ERRORS else max(abs(top - old), abs(top - new))
     if old == new or abs(gain) < SAME * scale:
         return "same"
     word = "better" if gain > 0 else "worse"

@@ -378,7 +378,7 @@ function varargout = predict(net, varargin)
     elseif ~isequal(options, {'MiniBatchSize', 1, 'ExecutionEnvironment', 'cpu'})
         error('MiniBatchSize 1 on the cpu');
     end
-    results = run_graph(net.graph, given);
+    results = run_graph(net, given);
     for j = 1:numel(wanted)
         full = wanted{j};
         if ~any(full == '/'), full = [full '/out']; end
@@ -439,7 +439,8 @@ function y = given_back(net, x)
         y = reshape(x.value, [grid, extent(3), 1]);
     end
 end
-function results = run_graph(graph, given)
+function results = run_graph(net, given)
+    graph = net.graph;
     results = containers.Map();
     for k = 1:numel(graph.layers)
         layer = graph.layers{k};
@@ -448,6 +449,10 @@ function results = run_graph(graph, given)
         for name = layer.ports
             at = strcmp(graph.wires(:, 2), [layer.Name '/' name{1}]);
             inputs{end + 1} = results(graph.wires{at, 1});
+        end
+        if strcmp(net.kind, 'trained') && ~isempty(layer.ports) && ~strcmp(layer.call, 'flattenLayer')
+            films = cellfun(@(x) x.time && x.space > 0, inputs);
+            if any(films), error('%s: images over time need folding layers', layer.Name); end
         end
         outputs = forward(layer, inputs);
         for p = 1:numel(layer.outlets)
