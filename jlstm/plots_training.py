@@ -14,6 +14,7 @@ import numpy as np
 from .finetuning import FineTuning, Prediction
 from .metrics import accuracy, rmse
 from .plots import blank, plain, rendered
+from .scoring import confusion
 from .training.losses import loss_names
 
 if TYPE_CHECKING:
@@ -320,21 +321,6 @@ def _scatter(
         handles, labels, loc="outside upper center", ncols=3, fontsize=9, frameon=False
     )
     return figure
-
-
-def confusion(some: tuple[Prediction, ...], which: str, count: int) -> np.ndarray:
-    """How often class `row` was taken for class `column`: `(classes, classes)`.
-
-    Steps without a class are left out, and so are scores that are NaN.
-    """
-    found = np.zeros((count, count), int)
-    for one in some:
-        target, scores = np.atleast_2d(one.target), np.atleast_2d(getattr(one, which))
-        known = (target >= 0).all(axis=1) & (target > 0).any(axis=1)
-        known &= ~np.isnan(scores).any(axis=1)
-        pair = target[known].argmax(axis=1), scores[known].argmax(axis=1)
-        np.add.at(found, pair, 1)
-    return found
 
 
 def _confusions(tuned: FineTuning, some: tuple[Prediction, ...]) -> Figure:

@@ -61,6 +61,21 @@ def measured(
     return summary(ys, [one.target for one in some], classes=classes)
 
 
+def confusion(some: tuple[Prediction, ...], which: str, count: int) -> np.ndarray:
+    """How often class `row` was taken for class `column`: `(classes, classes)`.
+
+    Steps without a class are left out, and so are scores that are NaN.
+    """
+    found = np.zeros((count, count), int)
+    for one in some:
+        target, scores = np.atleast_2d(one.target), np.atleast_2d(getattr(one, which))
+        known = (target >= 0).all(axis=1) & (target > 0).any(axis=1)
+        known &= ~np.isnan(scores).any(axis=1)
+        pair = target[known].argmax(axis=1), scores[known].argmax(axis=1)
+        np.add.at(found, pair, 1)
+    return found
+
+
 def units_hint(some: tuple[Prediction, ...], data: Data) -> str:
     """Words for targets that are what the imported network answers, in other units.
 

@@ -9,6 +9,7 @@ import pytest
 from finetuned import CLASSES, kept_figures, moved, network, recording, tuned
 
 from jlstm import plots_training as plots
+from jlstm import scoring
 from jlstm.dataset import Recording
 from jlstm.scoring import Prediction
 
@@ -174,7 +175,7 @@ def test_classes_are_counted(rng, drawn, once):
             for target, scores in pairs:
                 if not np.isnan(target).any():
                     want[int(np.argmax(target)), int(np.argmax(scores))] += 1
-        found = plots.confusion(result.predictions["test"], which, 3)
+        found = scoring.confusion(result.predictions["test"], which, 3)
         np.testing.assert_array_equal(found, want)
         shown = {t.get_position(): int(t.get_text()) for t in axes.texts}
         assert shown == {(c, r): n for (r, c), n in np.ndenumerate(want) if n}
@@ -189,9 +190,9 @@ def test_classes_are_counted(rng, drawn, once):
 def test_scores_that_are_no_numbers_are_taken_for_no_class(rng):
     net = network(rng, 3, classes=CLASSES)
     one = tuned(rng, net).predictions["test"][0]
-    assert plots.confusion((one,), "after", 3).sum() == len(one.after) - 4  # washout
+    assert scoring.confusion((one,), "after", 3).sum() == len(one.after) - 4  # washout
     one = one._replace(after=np.where(np.arange(30)[:, None] < 6, np.nan, one.after))
-    assert plots.confusion((one,), "after", 3).sum() == len(one.after) - 6
+    assert scoring.confusion((one,), "after", 3).sum() == len(one.after) - 6
 
 
 def test_answers_of_whole_sequences_are_dots(rng, drawn):

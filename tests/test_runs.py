@@ -225,7 +225,7 @@ def test_a_torn_beginning_and_a_full_disk_change_nothing(
     resource = pytest.importorskip("resource")
     out = tmp_path / "run"
     out.mkdir()
-    (out / "config.toml").write_text("max_epo")
+    (out / "config.toml").write_bytes((whole / "config.toml").read_bytes())
     part = out / ".0123456789abcdef.tmp"
     part.write_bytes(b"half of run.js")
     # The checkpoint grows with the history: the last ones do not fit.

@@ -14,7 +14,8 @@ from ..config import FineTuneConfig
 from ..finetuning import FineTuning
 from ..metrics import summary
 from ..network import Network
-from ..plots_training import confusion, loss_name, output_names
+from ..plots_training import loss_name, output_names
+from ..scoring import confusion
 from ..training.parameters import low_rank, matrices, parameters
 from ..training.schedules import initial_learn_rate
 from . import page
