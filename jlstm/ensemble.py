@@ -140,7 +140,7 @@ def finetune_ensemble(
             layers that can stop at the end of a sequence.
     """
     base = as_config(config)
-    settings = [dict(one) for one in settings] or [{}]
+    settings = [_plain(one) for one in settings] or [{}]
     if len(settings) < 2 and not folds:
         raise InputError(
             "an ensemble of one",
@@ -178,10 +178,12 @@ def _configured(base: FineTuneConfig, setting: Mapping[str, Any]) -> FineTuneCon
             found=", ".join(odd),
             expected=", ".join(NUMBERS),
         )
-    plain = {
-        k: v.item() if isinstance(v, np.generic) else v for k, v in setting.items()
-    }
-    return as_config(msgspec.to_builtins(base) | plain)
+    return as_config(msgspec.to_builtins(base) | setting)
+
+
+def _plain(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of NumPy as those of Python, which go into JSON and a configuration."""
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in setting.items()}
 
 
 def _differ(lanes: list[Lane], part: str) -> bool:

@@ -308,6 +308,7 @@ def test_a_group_has_the_losses_of_the_networks_that_are_returned():
     np.testing.assert_allclose(group.mean, np.mean(last))
     assert min(last) > 2 * min(found.members[0].losses.values())
     assert "loss of training data" in str(found)
+    json.dumps(found.to_dict())
     with pytest.raises(InputError, match="one recording cannot be dealt out"):
         by = {"window": 20, "split_by": "recording"}
         finetune_ensemble(net, data, config | {"data": by}, folds=2)
