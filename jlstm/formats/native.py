@@ -35,7 +35,7 @@ from safetensors import numpy as safetensors
 from ..errors import DamagedFile, InputError, JlstmError, Unsupported
 from ..golden import Golden
 from ..network import Network
-from .structure import check_arrays, decode, encode
+from .structure import decode, encode, rebuilt
 
 FORMAT = "jlstm"
 FORMAT_VERSION = 1
@@ -211,7 +211,7 @@ def _read(path: str | Path) -> tuple[Network, Golden | None]:
             raise DamagedFile(
                 "a tensor that nothing uses", place=min(extra), found=len(extra)
             )
-        return _network(fields), _as_golden(recorded)
+        return rebuilt(fields, "structure"), _as_golden(recorded)
     except JlstmError as error:
         raise error.within(file=path) from None
     except RecursionError:
@@ -290,37 +290,6 @@ def _from_json(metadata: Mapping[str, str], key: str) -> Any:
         raise DamagedFile(
             "not readable as JSON", place=f"metadata {key}", found=error
         ) from None
-
-
-def _network(net: Any) -> Network:
-    """Put the network together anew, so that it passes every check of a new one."""
-    if not isinstance(net, Network):
-        raise DamagedFile("not a network", place="structure", found=type(net).__name__)
-    try:
-        built = Network.build(
-            net.layers,
-            net.graph,
-            outputs=net.outputs,
-            initial=net.initial,
-            saved=net.saved,
-            factors=net.factors,
-            origin=net.origin,
-        )
-        # `build` drops a saved state that equals the initial one, be it -0.0 for 0.0,
-        # and puts zeros where there is no state.
-        built = built.replace(initial=net.initial, saved=net.saved)
-        check_arrays(built)
-    except JlstmError as error:
-        raise DamagedFile(
-            error.summary,
-            place=error.place,
-            found=error.found,
-            expected=error.expected,
-        ) from None
-    except Exception as error:
-        # Whatever else a layer raises, what stands in the file is the reason.
-        raise DamagedFile("the layers do not fit together", found=error) from None
-    return built
 
 
 def _as_golden(value: Any) -> Golden | None:

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DamagedFile, JlstmError, Unsupported
+from ..errors import DamagedFile, Unsupported
 from ..golden import Golden
 from ..network import Network
 from . import golden_json
 from .pytorch_tensors import Tensor
-from .structure import check_arrays, decode
+from .structure import decode, rebuilt
 from .torchfile import Archive
 
 FORMAT = "jlstm"
@@ -60,7 +60,7 @@ def load(tensors: Any, structure: bytes, golden: bytes) -> tuple[Network, list[G
         raise DamagedFile("nested too deeply", place=STRUCTURE) from None
     if extra := set(arrays) - used:
         raise DamagedFile("an array that nothing uses", place=min(extra))
-    return _network(found), golden_json.loads(golden)
+    return rebuilt(found, STRUCTURE, zeros=True), golden_json.loads(golden)
 
 
 def _is_tensor(item: tuple[Any, Any]) -> bool:
@@ -142,30 +142,3 @@ def _require_all(
             end = stop
         if not tensor.shape or end != tensor.shape[0] or name not in taken:
             raise DamagedFile("rows that are not used once", place=f"{name:.120}")
-
-
-def _network(found: Any) -> Network:
-    """Put the network together anew, so that it passes every check of a new one."""
-    if not isinstance(found, Network):
-        raise DamagedFile("not a network", place=STRUCTURE)
-    try:
-        net = Network.build(
-            found.layers,
-            found.graph,
-            outputs=found.outputs,
-            initial=found.initial,
-            factors=found.factors,
-            origin=found.origin,
-        )
-        check_arrays(net)
-    except JlstmError as error:
-        raise DamagedFile(
-            error.summary,
-            place=error.place,
-            found=error.found,
-            expected=error.expected,
-        ) from None
-    except Exception as error:
-        # Whatever else a layer raises, what stands in the file is the reason.
-        raise DamagedFile("the layers do not fit together", found=error) from None
-    return net

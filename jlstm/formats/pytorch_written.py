@@ -12,6 +12,7 @@ from ..errors import Unsupported
 from ..graph import Node
 from ..network import Network
 from ..pytree import Shape
+from .registering import entering
 
 
 class Rows(NamedTuple):
@@ -70,16 +71,8 @@ class Place(NamedTuple):
 
 Writer = Callable[[Any, Place], Written]
 WRITERS: dict[type, Writer] = {}
-
-
-def writer(*classes: type) -> Callable[[Writer], Writer]:
-    """Register a writer for classes of layers."""
-
-    def register(function: Writer) -> Writer:
-        WRITERS.update(dict.fromkeys(classes, function))
-        return function
-
-    return register
+writer = entering(WRITERS)
+"""Register a writer for classes of layers."""
 
 
 def write(layer: Any, place: Place) -> Written:

@@ -212,6 +212,47 @@ def _to_numpy(value: np.ndarray | jax.Array, path: str) -> np.ndarray:
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
+def rebuilt(net: Any, place: str, *, zeros: bool = False) -> Network:
+    """Put a decoded network together anew, so that it passes every check of a new one.
+
+    Args:
+        net: what was decoded.
+        place: where it stands in the file.
+        zeros: layers that the file gives no state start from zeros.
+
+    Raises:
+        DamagedFile: no network, or layers, wires, states that do not fit together.
+    """
+    if not isinstance(net, Network):
+        raise DamagedFile("not a network", place=place, found=type(net).__name__)
+    try:
+        built = Network.build(
+            net.layers,
+            net.graph,
+            outputs=net.outputs,
+            initial=net.initial,
+            saved=net.saved,
+            factors=net.factors,
+            origin=net.origin,
+        )
+        # `build` drops a saved state that equals the initial one, be it -0.0 for 0.0,
+        # and puts zeros where there is no state.
+        initial = (built.initial if zeros else {}) | net.initial
+        built = built.replace(initial=initial, saved=net.saved)
+        check_arrays(built)
+    except JlstmError as error:
+        raise DamagedFile(
+            error.summary,
+            place=error.place,
+            found=error.found,
+            expected=error.expected,
+        ) from None
+    except Exception as error:
+        # Whatever else a layer raises, what stands in the file is the reason.
+        raise DamagedFile("the layers do not fit together", found=error) from None
+    return built
+
+
 def check_arrays(net: Network) -> None:
     """See that states and gates fit each other, without computing anything.
 

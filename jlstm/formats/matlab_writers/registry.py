@@ -14,6 +14,7 @@ from ...layers import Attention
 from ...network import Factors, Network
 from ...pytree import Shape
 from ...recurrent import Recurrent
+from ..registering import entering
 
 PACKAGE = "nnet.cnn.layer."
 
@@ -122,16 +123,8 @@ class Place(NamedTuple):
 
 Writer = Callable[[Any, Place], Written]
 WRITERS: dict[type, Writer] = {}
-
-
-def writer(*classes: type) -> Callable[[Writer], Writer]:
-    """Register a writer for classes of layers."""
-
-    def register(function: Writer) -> Writer:
-        WRITERS.update(dict.fromkeys(classes, function))
-        return function
-
-    return register
+writer = entering(WRITERS)
+"""Register a writer for classes of layers."""
 
 
 def write(layer: Any, place: Place) -> Written:

@@ -16,6 +16,7 @@ from ...errors import Unsupported
 from ...graph import Node
 from ...network import Network
 from ...pytree import Shape
+from ..registering import entering
 
 
 class Call(NamedTuple):
@@ -156,16 +157,8 @@ class Place:
 
 Writer = Callable[[Any, Place], str]
 WRITERS: dict[type, Writer] = {}
-
-
-def writer(*classes: type) -> Callable[[Writer], Writer]:
-    """Register a writer for classes of layers; it returns the name of the output."""
-
-    def register(function: Writer) -> Writer:
-        WRITERS.update(dict.fromkeys(classes, function))
-        return function
-
-    return register
+writer = entering(WRITERS)
+"""Register a writer for classes of layers; it returns the name of the output."""
 
 
 def write(layer: Any, place: Place) -> None:
