@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -18,9 +18,11 @@ from .errors import InputError, JlstmError
 from .formats import proof
 from .formats.native import writing
 from .golden import Golden
+from .layers import Identity
 from .network import Network, predict
 
 READER = "jlstm's reader"
+DTYPES = {"single": np.float32, "double": np.float64}
 LISTED = 6
 """Arrays that are named before the rest is counted."""
 
@@ -42,6 +44,7 @@ class Conversion:
         off: the largest difference, as a share of the largest value of that output.
         accepted: how large it may be: what rounding does to this network.
         missing: the program that would have run it and is not installed.
+        notices: what there is to know about the source, and what was left out.
     """
 
     files: tuple[Path, ...]
@@ -53,6 +56,7 @@ class Conversion:
     off: float
     accepted: float
     missing: str = ""
+    notices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         name = self.files[0]
@@ -63,6 +67,7 @@ class Conversion:
         if self.kept < self.golden:
             lines.append(f"{name}: holds {self.kept} of {self.golden} golden vectors")
         lines += [f"{other}: {_purpose(other)}" for other in self.files[1:]]
+        lines += [f"note: {notice}" for notice in self.notices]
         return "\n".join(lines)
 
     def _bits(self) -> str:
@@ -93,6 +98,8 @@ def convert(
     *,
     variable: str | None = None,
     layers: Any = None,
+    state: Literal["initial", "saved"] | None = None,
+    precision: Literal["auto", "single", "double"] = "auto",
 ) -> Conversion:
     """Read a network and write it in another format, proven before it is in place.
 
@@ -105,6 +112,10 @@ def convert(
         source: as `load` takes it.
         target: as `save` takes it: the extension says in which format.
         variable, layers: as `load` takes them.
+        state: of a network that was saved in another state than it starts from, the one
+            that the written one starts from; without it the file has to hold both.
+        precision: of the written network; "auto" is that of the source. In another
+            precision the golden vectors of the source do not go along.
 
     Raises:
         JlstmError: the written file does not hold the same network.
@@ -112,6 +123,8 @@ def convert(
     """
     net, golden = formats.read(source, variable=variable, layers=layers)
     target = Path(target)
+    net, golden = _in_state(*_in_precision(net, golden, precision), state)
+    formats.require_free(target)
     with _beside(target) as folder:
         try:
             written = formats.save(net, Path(folder, target.name), golden)
@@ -124,7 +137,35 @@ def convert(
             for file in reversed(written):
                 os.replace(file, target.parent / file.name)
     files = tuple(target.parent / file.name for file in written)
-    return Conversion(files, *found)
+    return Conversion(files, **found)
+
+
+def _in_precision(
+    net: Network, golden: list[Golden], precision: str
+) -> tuple[Network, list[Golden]]:
+    """The network in another precision; what it computed in its own is rounded."""
+    if precision not in (choices := {"auto": net.dtype, **DTYPES}):
+        raise InputError(
+            "no such precision", found=precision, expected=", ".join(choices)
+        )
+    dtype = np.dtype(choices[precision])
+    given = {np.asarray(leaf).dtype for leaf in jax.tree.leaves(net)}
+    if precision == "auto" or given == {dtype}:
+        return net, golden
+    return jax.tree.map(np.asarray, net).astype(dtype), []
+
+
+def _in_state(
+    net: Network, golden: list[Golden], state: str | None
+) -> tuple[Network, list[Golden]]:
+    """The network with one state to start from, and what was recorded from it."""
+    if state not in (None, "initial", "saved"):
+        raise InputError("no such state", found=state, expected="initial or saved")
+    if state is None or net.saved is None:
+        return net, golden
+    kept = [r._replace(start="initial") for r in golden if r.start == state]
+    start = net.saved if state == "saved" else net.initial
+    return net.replace(initial=start, saved=None), kept
 
 
 def _beside(target: Path) -> Any:
@@ -139,21 +180,29 @@ def _beside(target: Path) -> Any:
         return tempfile.TemporaryDirectory(prefix=".jlstm-", dir=target.parent)
 
 
-def _examine(net: Network, written: Sequence[Path], golden: list[Golden]) -> tuple:
+def _examine(
+    net: Network, written: Sequence[Path], golden: list[Golden]
+) -> dict[str, Any]:
     """All that `Conversion` says beside the files."""
     file = written[0]
     target = formats.target(file)
-    changed, again = None, None
+    told: dict[str, Any] = {
+        "arrays": len(jax.tree.leaves(net)),
+        "changed": None,
+        "golden": len(golden),
+        "notices": net.origin.notices,
+    }
+    again = None
     if target.readable:
         again, records = formats.read(file)
-        changed = _changed(net, again)
+        told["changed"] = _changed(net, again)
+        told["notices"] += _left_out(net, again)
     elif file.suffix in runtimes.RUNTIMES:
         records = formats.carried(file)
     else:
-        proven = formats.rerun(file)
-        name, off, accepted, kept = proven or ("", 0.0, 0.0, 0)
-        missing = "" if proven else target.runtime
-        return _arrays(net), None, len(golden), kept, name, off, accepted, missing
+        name, off, accepted, kept = formats.rerun(file) or ("", 0.0, 0.0, 0)
+        missing = "" if name else target.runtime
+        return told | _proven(kept, name, off, accepted, missing)
     kept = len(records)
     if not records:  # a format without room for them
         records = [r for r in golden if r.start == "initial"] or proof.computed(net)
@@ -166,7 +215,23 @@ def _examine(net: Network, written: Sequence[Path], golden: list[Golden]) -> tup
             expected=f"at most {accepted:.1e}",
             do="please report this network; nothing was put in place",
         )
-    return _arrays(net), changed, len(golden), kept, name, off, accepted, missing
+    return told | _proven(kept, name, off, accepted, missing)
+
+
+def _proven(
+    kept: int, runtime: str, off: float, accepted: float, missing: str
+) -> dict[str, Any]:
+    words = ("kept", "runtime", "off", "accepted", "missing")
+    return dict(zip(words, (kept, runtime, off, accepted, missing), strict=True))
+
+
+def _left_out(net: Network, again: Network) -> tuple[str, ...]:
+    """Layers that compute nothing and are not in the file."""
+    return tuple(
+        f"layer '{name}' computes nothing and is left out"
+        for name, layer in net.layers.items()
+        if isinstance(layer, Identity) and name not in again.layers
+    )
 
 
 def _rerun(
@@ -186,10 +251,6 @@ def _rerun(
         for found, wanted in zip(given, record.outputs, strict=True)
     )
     return name, off, missing
-
-
-def _arrays(net: Network) -> int:
-    return len(jax.tree.leaves(net))
 
 
 def _predicted(net: Any, record: Golden) -> tuple[np.ndarray, ...]:

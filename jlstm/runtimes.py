@@ -1,7 +1,7 @@
 """Other programs that run a written network: onnxruntime, Keras, torch, a C compiler.
 
 Each runs in a process of its own, so that what it imports, prints or breaks stays
-there. Run as a module this file is that process.
+there; `_main` is what that process does.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from .network import Network
 
 SECONDS = 300
+PACKAGE = Path(__file__).parent
+START = """\
+import importlib, sys
+sys.path.append(sys.argv[1])
+importlib.import_module(sys.argv[2])._main(*sys.argv[3:])
+"""
+"""What the process runs; the package may not be installed."""
 
 
 class Runtime(NamedTuple):
@@ -87,10 +94,15 @@ def _in_its_own_process(
     with tempfile.TemporaryDirectory() as folder:
         given, answered = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
         np.savez(given, **arrays)  # pyright: ignore[reportArgumentType]
-        command = [sys.executable, "-m", __name__, str(path), str(given), str(answered)]
+        # -P: modules that lie in the current folder are not imported.
+        command = [sys.executable, "-P", "-c", START, str(PACKAGE.parent), __name__]
+        command += [str(path), str(given), str(answered)]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=SECONDS
+                command,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
             )
             words = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
         except subprocess.TimeoutExpired:
@@ -188,7 +200,3 @@ def _main(path: str, given: str, answered: str) -> None:
         for k, array in enumerate(outputs)
     }
     np.savez(answered, version=version, **found)  # pyright: ignore[reportArgumentType]
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

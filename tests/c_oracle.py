@@ -198,17 +198,19 @@ def group_normalization(p, x):
     return np.concatenate(done, -1)
 
 
+PAD_MODES: dict[str, Any] = {
+    "symmetric-include-edge": "symmetric",
+    "symmetric-exclude-edge": "reflect",
+    "replicate": "edge",
+}
+
+
 def padded(x, window, value):
     """Along axis -2, and how many numbers are padding."""
     before, after = window.widths(x.shape[-2])
     widths = [(0, 0)] * (x.ndim - 2) + [(before, after), (0, 0)]
-    modes = {
-        "symmetric-include-edge": "symmetric",
-        "symmetric-exclude-edge": "reflect",
-        "replicate": "edge",
-    }
     if isinstance(value, str):
-        return np.pad(x, widths, mode=modes[value])
+        return np.pad(x, widths, mode=PAD_MODES[value])
     return np.pad(x, widths, constant_values=value)
 
 
@@ -323,6 +325,18 @@ def cut(p, x):
     return x[..., p.part] if p.axis == "channels" else x[p.part]
 
 
+def lengthened(p, x):
+    widths = [(0, 0)] * (x.ndim - 2) + [(p.before, p.after), (0, 0)]
+    if isinstance(p.value, str):
+        return np.pad(x, widths, mode=PAD_MODES[p.value])
+    return np.pad(x, widths, constant_values=p.value)
+
+
+def bounded(p, x):
+    low = -np.inf if p.lower is None else p.lower
+    return np.clip(x, low, np.inf if p.upper is None else p.upper)
+
+
 def same(p, x):
     return x
 
@@ -362,6 +376,11 @@ LAYERS: dict[type, Any] = {
     L.Repeat: lambda p, x: np.repeat(x[None], p.steps, 0),
     L.FlattenTime: lambda p, x: x.reshape(-1),
     L.Slice: cut,
+    L.UnflattenTime: lambda p, x: x.reshape(p.steps, -1),
+    L.Clip: bounded,
+    L.ErrorFunction: lambda p, x: special.erf(x),
+    L.Crop1D: lambda p, x: x[..., p.start : p.stop : p.step, :],
+    L.Padding1D: lengthened,
 }
 
 

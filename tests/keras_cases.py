@@ -249,6 +249,27 @@ def masking_ends():
 
 
 @case
+def masking_and_states():
+    """Keras 3 does not mask a layer that is given states; its output is masked."""
+    x = sequence(name="masked")
+    y = K.Masking(0.5)(x)
+    _, *states = K.LSTM(4, return_state=True)(y)
+    z = K.LSTM(4, return_sequences=True)(y, initial_state=states)
+    both = K.Bidirectional(K.GRU(2, return_sequences=True))(
+        y, initial_state=[K.Dense(2)(states[0]), K.Dense(2)(states[1])]
+    )
+    return keras.Model(x, [z, K.GRU(3)(z), both])
+
+
+@case
+def masked_branches_side_by_side():
+    x = sequence(name="masked")
+    y = K.Masking(0.5)(x)
+    z = K.LSTM(4, return_sequences=True)(y)
+    return keras.Model(x, K.GRU(3)(K.Dense(4)(K.Concatenate()([y, z]))))
+
+
+@case
 def embedding():
     x = K.Input((None,), dtype="int32")
     y = K.Embedding(9, 4, mask_zero=True)(x)

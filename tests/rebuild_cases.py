@@ -20,12 +20,7 @@ REFUSED = {
     "input zscore of all": "float32 ()",
     "input rescale-zero-one per channel of images": "float32 (1, 1, 4)",
     "input rescaled to another range": "rescale to [0, 1]",
-    "activation identity ()": "no layer for this function",
-    "activation hard-sigmoid ()": "no layer for this function",
-    "activation leaky-relu ()": "leakyReluLayer takes one",
-    "activation elu ()": "eluLayer takes one",
     "prelu, one slope": "one number a channel",
-    "identity": "which layer stood here",
     "flatten images, row-major": "column-major",
     "layer normalisation over the channels of images": ".space",
     "layer normalisation over time and images": ".space",
@@ -37,30 +32,13 @@ REFUSED = {
     "embedding, counted from zero": "counts from 1",
     "self-attention, causal, another scale": "sets the scale itself",
     "self-attention along a line": "take vectors, images and sequences",
-} | {
-    name: "no layer for this function"
-    for name in (
-        "activation hard-sigmoid (0.16666666666666666, 0.5)",
-        "activation thresholded-relu (0.7,)",
-        "activation selu ()",
-        "activation celu (1.3,)",
-        "activation hard-swish ()",
-        "activation mish ()",
-        "activation log-sigmoid ()",
-        "activation scaled-tanh (1.7, 0.6)",
-        "activation affine (1.7, 0.6)",
-        "activation exponential ()",
-        "activation square ()",
-        "activation abs ()",
-        "activation log",
-        "activation sqrt",
-        "activation reciprocal",
-        "log-softmax",
-    )
+    "log-softmax": "no layer for this function",
 }
 """Cases of layers that MATLAB cannot be given, and a word of the reason."""
+LEFT_OUT = ("identity",)
+"""Cases of layers that only stood in the original."""
 ELSEWHERE = (
-    L.Clip, L.Crop1D, L.Division, L.ErrorFunction, L.FlattenTime, L.Flip, L.Mask,
+    L.Crop1D, L.Division, L.ErrorFunction, L.FlattenTime, L.Flip, L.Mask,
     L.Masking, L.Maximum, L.Minimum, L.Padding1D, L.Repeat, L.Slice, L.Subtraction,
     L.UnflattenTime,
 )  # fmt: skip
@@ -86,6 +64,10 @@ def branch(case: Any, k: int) -> tuple[dict[str, Any], list[Node]]:
         for i, s in enumerate(case.shapes)
     }
     graph = [Node(entry, ()) for entry in layers]
+    if isinstance(layer, L.Activation) and layer.name in ("log", "sqrt"):
+        positive = {f"abs_{k}": L.Activation("abs")}
+        graph += [Node(f"abs_{k}", tuple(layers)), Node(name, tuple(positive))]
+        return layers | positive | {name: layer}, graph
     return layers | {name: layer}, [*graph, Node(name, tuple(layers))]
 
 
@@ -113,7 +95,7 @@ def every_layer(wanted: str) -> Network:
     layers: dict[str, Any] = {}
     graph: list[Node] = []
     for k, case in enumerate(CASES):
-        if case.name not in REFUSED and group(case) == wanted:
+        if case.name not in (*REFUSED, *LEFT_OUT) and group(case) == wanted:
             more, nodes = branch(case, k)
             layers, graph = layers | more, graph + nodes
     return Network.build(layers, graph)

@@ -121,6 +121,11 @@ def test_single_layers(rng, tmp_path):
         "part": L.Slice("channels", 1, -1, 2),
         "backwards": L.Slice("channels", -1, None, -3),
         "one": L.Slice("channels", 2, 3),
+        "bounds": L.Clip(-0.4, 0.9),
+        "from": L.Clip(lower=0.3),
+        "to": L.Clip(upper=-0.3),
+        "no bounds": L.Clip(-np.inf, np.inf),
+        "erf": L.ErrorFunction(),
         "classes": L.Classification(tuple("abcdef")),
     }
     net = fan(L.Input((6,)), layers)
@@ -202,6 +207,15 @@ def test_axis_of_space(rng, tmp_path):
         "average": L.GlobalPooling1D("average", axis="space"),
         "first": L.Indexing1D("first", axis="space"),
         "last": L.Indexing1D("last", axis="space"),
+        "part": L.Crop1D(1, 6, 2),
+        "place": L.Crop1D(5, 99),
+        "bounds": L.Clip(-0.4, 0.9),
+        "erf": L.ErrorFunction(),
+        "zeros": L.Padding1D(2, 1, axis="space"),
+        "number": L.Padding1D(0, 3, -0.7, "space"),
+        "edge": L.Padding1D(2, 9, "replicate", "space"),
+        "mirror": L.Padding1D(6, 2, "symmetric-exclude-edge", "space"),
+        "mirror too": L.Padding1D(7, 1, "symmetric-include-edge", "space"),
     }
     for time in (True, False):
         net = fan(L.Input((7, 4), time=time), layers)

@@ -68,6 +68,11 @@ def normalisations(rng):
 def rearrangements(rng):
     return {
         "flip": L.Flip(),
+        "zeros": L.Padding1D(2, 1),
+        "number": L.Padding1D(3, 0, 0.7),
+        "edge": L.Padding1D(1, 9, "replicate"),
+        "mirror": L.Padding1D(3, 4, "symmetric-exclude-edge"),
+        "mirror too": L.Padding1D(5, 2, "symmetric-include-edge"),
         "from": L.Slice("time", 2),
         "from the end": L.Slice("time", -3),
         "until": L.Slice("time", None, -2),
@@ -155,6 +160,19 @@ def test_lengths_are_told_and_refused(rng, tmp_path):
         y = library.sequence(library.state(), x, (rows, 6))
         np.testing.assert_allclose(y, evaluate(net, [x])[0][0], atol=1e-6)
     assert not hasattr(library.calls, "net_step")
+
+
+def test_a_signal_is_reflected_once(rng, tmp_path):
+    pad = L.Padding1D(1, 4, "symmetric-exclude-edge")
+    net = Network.build({"in": L.Input((C,)), "pad": pad, "rec": rnn(rng, C, 2)})
+    path = write(net, tmp_path, [record(net, random_inputs(net, rng, 5))], 1e-6)
+    library = Library(path, net, "-O1", "-DNET_MAX_STEPS=9")
+    for steps in (1, 4, 10):
+        assert library.sequence(library.state(), normal(rng, steps, C), (1, 2)) == 1
+    for steps in (5, 9):
+        x = normal(rng, steps, C)
+        y = library.sequence(library.state(), x, (steps + 5, 2))
+        np.testing.assert_allclose(y, evaluate(net, [x])[0][0], atol=1e-6)
 
 
 def test_inputs_of_different_length(rng, tmp_path):
@@ -266,6 +284,16 @@ def test_odd_wirings(rng, tmp_path):
             }
         ),
         Network.build({"k": constant, "both": Bidirectional(lstm(rng), gru(rng))}),
+        # A vector that is cut into steps.
+        Network.build(
+            {
+                "in": entry,
+                "last": lstm(rng, 3, 6, output_mode="last"),
+                "steps": L.UnflattenTime(3),
+                "long": L.Padding1D(0, 2, 0.5),
+                "rec": rnn(rng, 2, 4),
+            }
+        ),
     ]
     for net in nets:
         prove(net, tmp_path, random_inputs(net, rng, 5), double=False)

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from foreign_nets import NETS, normal, sequences
+from foreign_nets import NETS, dense, lstm, normal, sequences
 
 import jlstm as jl
 from jlstm import cli, formats, runtimes
+from jlstm import layers as L
 from jlstm.demo import load_demo
 from jlstm.errors import InputError, JlstmError, Unsupported
 from jlstm.golden import Golden
@@ -190,3 +191,115 @@ def test_what_changes_is_named(tmp_path: Path, source: Path, monkeypatch) -> Non
     done = jl.convert(source, tmp_path / "net.onnx")
     assert ".layers['fc'].bias" in (done.changed or ())
     assert "written in another form: " in str(done)
+
+
+# --- what is there already ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "beside", "words"),
+    [
+        ("net.pt", "net_module.py", "import this\n"),
+        ("net.c", "net.h", "#define PINS 4\n"),
+        ("net.mat", "rebuild_net.m", "function net = rebuild_net()\n"),
+        ("net.mat", "net.mat", "of MATLAB"),
+    ],
+)
+def test_files_of_somebody_else_stay(
+    source: Path, tmp_path: Path, target: str, beside: str, words: str
+) -> None:
+    theirs = tmp_path / beside
+    theirs.write_text(words)
+    for write in (jl.convert, lambda file, to: jl.save(jl.load(file), to)):
+        with pytest.raises(InputError, match=r"(somebody|something) else") as caught:
+            write(source, tmp_path / target)
+        assert caught.value.file == str(tmp_path / target)
+    assert theirs.read_text() == words and [*tmp_path.iterdir()] == [theirs]
+    theirs.unlink()
+    for _ in range(2):  # its own it replaces
+        jl.convert(source, tmp_path / target)
+
+
+def test_modules_in_the_current_folder_are_not_run(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnxruntime", "random"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    assert jl.convert(source, "net.onnx").runtime.startswith("onnxruntime ")
+
+
+# --- states and precisions ------------------------------------------------------------
+
+
+def two_states(folder: Path) -> tuple[Any, Path]:
+    net, golden = load_demo()
+    saved = jax.tree.map(lambda a: np.full_like(a, 0.3), net.initial)
+    net = net.replace(saved=saved)
+    path = folder / "two.safetensors"
+    formats.save(net, path, golden)
+    return net, path
+
+
+@pytest.mark.parametrize("state", ["initial", "saved"])
+def test_one_of_two_states_goes_along(tmp_path: Path, state: Any, capsys) -> None:
+    net, path = two_states(tmp_path)
+    target = tmp_path / "net.onnx"
+    with pytest.raises(Unsupported, match="--state initial"):
+        jl.convert(path, target)
+    assert cli.main(["convert", str(path), str(target), "--state", state]) == 0
+    assert "onnxruntime" in capsys.readouterr().out
+    again, records = formats.read(target)
+    assert again.saved is None
+    wanted = net.saved if state == "saved" else net.initial
+    for mine, theirs in zip(
+        *map(jax.tree.leaves, (wanted, again.initial)), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    # What was recorded from another state does not go along.
+    noted = records[0].note.startswith("computed by jlstm")
+    assert len(records) == 1 and noted == (state == "saved")
+
+
+def test_double_becomes_single_where_it_is_asked_for(tmp_path: Path) -> None:
+    net = NETS["lstm"](np.random.default_rng(3)).astype(np.float64)
+    jl.save(net, tmp_path / "a.safetensors")
+    with pytest.raises(Unsupported, match="--precision single"):
+        jl.convert(tmp_path / "a.safetensors", tmp_path / "a.onnx")
+    done = jl.convert(
+        tmp_path / "a.safetensors", tmp_path / "a.onnx", precision="single"
+    )
+    assert done.changed == () and done.off <= 1e-5
+    words: list[Any] = [{"precision": "half"}, {"state": "last"}]
+    for word in words:
+        with pytest.raises(InputError, match="no such"):
+            jl.convert(tmp_path / "a.safetensors", tmp_path / "a.onnx", **word)
+
+
+def test_identities_are_left_out_for_matlab_and_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    layers = {
+        "in": L.Input((3,)),
+        "rec": lstm(rng, output_mode="last"),
+        "flatten": L.Identity("flatten"),
+        "same": L.Identity("identity"),
+        "fc": dense(rng, 5),
+        "end": L.Identity(),
+    }
+    net = Network.build(layers, outputs=("end",))
+    jl.save(net, tmp_path / "a.safetensors")
+    done = jl.convert(tmp_path / "a.safetensors", tmp_path / "net.mat")
+    assert str(done).count("note: layer 'flatten' computes nothing") == 1
+    assert len(done.notices) == 2 and done.changed == ()
+    again = jl.load(tmp_path / "net.mat")
+    names = [node.name for node in again.graph]
+    assert names == ["in", "rec", "same", "fc"] and again.outputs == ("fc",)
+    x = normal(rng, 6, 3)
+    np.testing.assert_array_equal(jl.predict(again, x), jl.predict(net, x))
+    text = (tmp_path / "rebuild_net.m").read_text()
+    assert "Layers that compute nothing are left out: flatten, end." in text
+    # Where two outputs would become one, a layer of MATLAB keeps them apart.
+    net = Network.build(layers, outputs=("end", "fc"))
+    jl.save(net, tmp_path / "two.mat")
+    again = jl.load(tmp_path / "two.mat")
+    assert again.outputs == ("end", "fc")

@@ -328,6 +328,35 @@ def test_masks_without_a_word_in_the_configuration(tmp_path, rng, x):
     close(jl.predict(net, x), old.lstm(kept, *weights)[-1])
 
 
+def test_rescaling_ends_the_mask_before_keras_3(tmp_path, rng, x):
+    """`supports_masking` of tf.keras 2.15; Keras 3 hands it on."""
+    x[0], x[3], x[-1] = 0, 0, 0
+    weights = arrays(rng)
+    config = old.sequential(
+        old.layer("Masking", "m", mask_value=0.0, batch_input_shape=SHAPE),
+        old.layer("Rescaling", "s", scale=2.0, offset=0.5),
+        old.recurrent("LSTM", "l", H),
+    )
+    net = load(tmp_path, config, {"l": weights}, version="2.15.0")
+    close(jl.predict(net, x), old.lstm(2 * x + np.float32(0.5), *weights)[-1])
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_filters_of_single_channels_and_their_groups(tmp_path, rng, x, multiplier):
+    kernel = old.normal(rng, 1, C, multiplier)
+    bias = old.normal(rng, C * multiplier)
+    config = old.sequential(
+        old.layer(
+            "DepthwiseConv1D", "d", kernel_size=[1], strides=[1], padding="valid",
+            dilation_rate=[1], groups=1, depth_multiplier=multiplier, use_bias=True,
+            activation="linear", data_format="channels_last", batch_input_shape=SHAPE,
+        )
+    )  # fmt: skip
+    net = load(tmp_path, config, {"d": [kernel, bias]}, version="2.15.0")
+    y = np.float64(x)[:, :, None] * kernel[0] + bias.reshape(C, multiplier)
+    close(jl.predict(net, x), y.reshape(T, -1))
+
+
 def test_long_lists_of_names_in_pieces(tmp_path, rng, x):
     dense = {f"d{k}": [old.normal(rng, C, C), old.normal(rng, C)] for k in range(5)}
     config = old.sequential(

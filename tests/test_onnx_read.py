@@ -508,6 +508,20 @@ def test_embedding(tmp_path):
         cases.assert_close(y, original(made, {"x": x})[0][0])
 
 
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMean"])
+def test_what_is_left_of_time_is_reduced(op, tmp_path):
+    """Of five steps two windows leave one, and the reduction takes its axis away."""
+    nodes = [
+        node("AveragePool", "x", "a", kernel_shape=[2], strides=[2]),
+        node("MaxPool", "a", "b", kernel_shape=[2], strides=[2]),
+        node(op, "b", "y", axes=[2], keepdims=0),
+    ]
+    made = model(nodes, [("x", ["N", 3, 5])], [("y", ["N", 3])], opset=13)
+    x = cases.rng(2).normal(size=(1, 3, 5)).astype(np.float32)
+    net = cases.load(tmp_path, made, {"axes": {"x": ["batch", 3, "time"]}})
+    cases.assert_close(computed(net, x[0].T)[0], original(made, {"x": x})[0][0])
+
+
 def test_a_mean_over_the_examples_is_refused(tmp_path):
     """Also where they have been through additions and reshapes."""
     weights = {"shape": np.array([0, 0, -1], np.int64)}

@@ -149,6 +149,14 @@ def test_functions_of_several_nodes(tmp_path, name, lines):
     assert isinstance(layer, L.Activation) and layer.name == name
 
 
+def test_softplus_as_torch_writes_it(tmp_path):
+    lines = ["Softplus x s", "Greater x twenty b", "Where b x s y"]
+    (layer,) = both(tmp_path, chain(lines), numbers(twenty=20))
+    assert isinstance(layer, L.Activation) and layer.name == "softplus"
+    with pytest.raises(Unsupported, match="Greater"):
+        both(tmp_path, chain(lines), numbers(twenty=0))
+
+
 def test_product_with_the_sigmoid_of_something_else(tmp_path):
     lines = ["Tanh x t", "Sigmoid t s", "Mul x s y"]
     assert len(both(tmp_path, chain(lines), {})) == 3

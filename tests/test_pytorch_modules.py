@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import nn
 from torch_cases import INPUTS, Case, Parts, answer, inputs, randomised, stack
 
@@ -251,3 +251,97 @@ def test_parts_of_a_module_keep_their_settings(tmp_path, double):
     )
     layers = [{"type": "conv1d", "name": "conv"}, {"type": "linear", "name": "head"}]
     check(whole(module, tmp_path / "net.pt"), case, layers)
+
+
+# --- checkpoints of other people ------------------------------------------------------
+
+NORMS = {
+    "old": torch.nn.utils.weight_norm,
+    "new": torch.nn.utils.parametrizations.weight_norm,
+}
+
+
+class Normed(nn.Module):
+    """A convolution and a recurrent layer with weight normalisation."""
+
+    def __init__(self, norm, dim):
+        super().__init__()
+        self.conv = norm(nn.Conv1d(INPUTS, 4, 2), dim=dim)
+        self.rnn = norm(nn.LSTM(4, 5, batch_first=True), "weight_hh_l0")
+        norm(self.rnn, "weight_ih_l0", dim=1)
+
+    def forward(self, x):
+        return self.rnn(self.conv(x.mT).mT)[0]
+
+
+NORMED = [
+    {"type": "conv1d", "name": "conv", "stride": 1, "padding": 0, "dilation": 1,
+     "groups": 1},
+    {"type": "lstm", "name": "rnn", "output_mode": "sequence"},
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("norm, dim", [("old", 0), ("old", None), ("new", 1)])
+def test_weight_normalisation(norm, dim, tmp_path, double):
+    net = randomised(Normed(NORMS[norm], dim))
+    case = Case(net, NORMED, lambda m, x: m(x))
+    path = tmp_path / "net.pt"
+    torch.save(net.state_dict(), path)
+    read, _ = pytorch.load(path, NORMED)
+    x = inputs(case)
+    np.testing.assert_allclose(
+        np.asarray(jl.predict(read, x)), answer(case, x), rtol=1e-11, atol=1e-12
+    )
+    assert any("conv.weight" in notice for notice in read.origin.notices)
+
+
+def test_other_parametrizations_are_refused_by_name(tmp_path):
+    layer = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(INPUTS, 2))
+    torch.save(layer.state_dict(), tmp_path / "net.pt")
+    with pytest.raises(InputError, match="remove_parametrizations"):
+        pytorch.load(tmp_path / "net.pt", [{"type": "linear"}])
+
+
+def test_losses_and_functions_beside_the_weights_are_no_networks(tmp_path, double):
+    case = stack("gru", 1, False)
+    found = {
+        "net": case.module.state_dict(),
+        "criterion": nn.CrossEntropyLoss(weight=torch.ones(2)),
+        "hyper_parameters": {"activation": nn.ReLU()},
+    }
+    torch.save(found, tmp_path / "net.pt")
+    read, _ = pytorch.load(tmp_path / "net.pt", case.layers)
+    x = inputs(case)
+    np.testing.assert_allclose(
+        np.asarray(jl.predict(read, x)), answer(case, x), rtol=1e-11, atol=1e-12
+    )
+
+
+def test_weights_in_a_tuple(tmp_path):
+    case = stack("gru", 1, False)
+    optimiser = torch.optim.Adam(case.module.parameters())
+    found = (case.module.state_dict(), optimiser.state_dict())
+    torch.save(found, tmp_path / "net.pt")
+    read, _ = pytorch.load(tmp_path / "net.pt", case.layers)
+    assert read.origin.variable == "0"
+
+
+def test_shared_tensors_of_safetensors(tmp_path):
+    net = nn.ModuleDict({"a": nn.Linear(INPUTS, INPUTS), "b": nn.Linear(3, 3)})
+    net["b"].weight = net["a"].weight
+    save_model(net, str(tmp_path / "net.safetensors"))
+    layers = [{"type": "linear", "name": "a"}, {"type": "linear", "name": "b"}]
+    read, _ = pytorch.load(tmp_path / "net.safetensors", layers)
+    for name in "ab":
+        np.testing.assert_array_equal(
+            read.layers[name].weights, net["a"].weight.detach().numpy()
+        )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_frozen_scripts_are_refused_by_name(tmp_path):
+    frozen = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(3, 2)).eval()))
+    frozen.save(str(tmp_path / "net.pt"))
+    with pytest.raises(Unsupported, match=r"torch\.jit\.freeze"):
+        pytorch.load(tmp_path / "net.pt", [{"type": "linear", "name": "0"}])

@@ -195,6 +195,8 @@ def convert(
     *,
     variable: Name = None,
     layers: Toml = None,
+    state: Start | None = None,
+    precision: Precision = "auto",
     json: Flag = False,
 ) -> int:
     """Write a network in another format, and prove that it is the same network.
@@ -216,11 +218,17 @@ def convert(
         target: the file to write.
         variable: which network, where there are several.
         layers: how arrays form a network, where the file does not tell.
+        state: the one that the written network starts from, where the source was saved
+            in another one than its initial state; without it the file keeps both, and
+            a format without room for two is refused.
+        precision: of the written network; auto is that of the source.
         json: print JSON for scripts.
     """
     from ..conversion import convert
 
-    done = convert(file, target, variable=variable, layers=layers)
+    done = convert(
+        file, target, variable=variable, layers=layers, state=state, precision=precision
+    )  # fmt: skip
     if json:
         print_json(dataclasses.asdict(done))
     else:

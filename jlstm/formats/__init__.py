@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import InputError, Unsupported
+from ..errors import InputError, JlstmError, Unsupported
 from ..golden import Golden
 from ..network import Network
 from ._gates import matlab_arrays as matlab_arrays
@@ -192,6 +192,24 @@ def target(path: str | Path) -> Target:
             expected=", ".join(TARGETS),
         )
     return TARGETS[path.suffix]
+
+
+def require_free(path: str | Path) -> None:
+    """Refuse a place where `save` would replace what somebody else wrote.
+
+    The file itself may be replaced, unless it is a MAT file of MATLAB; those that go
+    beside it only where they are of jlstm.
+
+    Raises:
+        InputError: there is such a file.
+        Unsupported: jlstm does not write such files.
+    """
+    check = getattr(_module(target(path).module), "require_free", None)
+    try:
+        if check is not None:
+            check(Path(path))
+    except JlstmError as error:
+        raise error.within(file=path) from None
 
 
 def carried(path: str | Path) -> list[Golden]:

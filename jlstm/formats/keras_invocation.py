@@ -108,7 +108,9 @@ def invoked(call: Call, invocation: Invocation, brought: int | None) -> list[Ten
         raise error if error.place else error.within(place=place) from None
     settings.finish()
     found = found if isinstance(found, list) else [found]
-    if known.mask == "stop":
+    if known.mask == "stop" or (
+        known.mask == "stop before 3" and settings.generation != 3
+    ):
         if any(x.mask for x in inputs):
             call.wiring.notices.append(f"{name}: {entry.class_name} ends the mask")
         found = [x._replace(mask=None) for x in found]

@@ -268,6 +268,8 @@ def _calls(entry: Entry, dtype: str) -> list[Any]:
     args: list[Any] = [given] if entry.listed else given
     if entry.key:
         args.append([_index(part) for part in entry.key])
+    if entry.operand is not None:
+        args.append(entry.operand)
     kwargs = {}
     if entry.state:
         kwargs["initial_state"] = [_tensor(tensor, dtype) for tensor in entry.state]

@@ -36,6 +36,7 @@ class Rebuild(NamedTuple):
         net: the network.
         layers: what each layer is in MATLAB, in topological order.
         tolerance: how far, of the largest value, an output may be off.
+        dropped: layers of the network that compute nothing and are left out.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Rebuild(NamedTuple):
     net: Network
     layers: Mapping[str, Written]
     tolerance: float
+    dropped: Collection[str] = ()
 
 
 def script(r: Rebuild) -> str:
@@ -170,6 +172,7 @@ def _header(r: Rebuild, trained: bool) -> list[str]:
         f"Needs MATLAB {newest} or later, the Deep Learning Toolbox{also}.",
         f"A dlnetwork needs at least R2020a. Layers: {listed}.",
         "",
+        *_left_out(r),
         *_classes(r),
         "Then the recorded inputs of the file go through the rebuilt network, and its",
         f"answers must be the recorded ones to {r.tolerance:g} of the largest value.",
@@ -188,6 +191,13 @@ def _kinds(r: Rebuild) -> list[str]:
         "    DAGNetwork that assembleNetwork makes. Without it a dlnetwork in releases",
         "    that have trainnet (R2023b), a DAGNetwork before.",
     ]
+
+
+def _left_out(r: Rebuild) -> list[str]:
+    if not r.dropped:
+        return []
+    names = ", ".join(map(plain, r.dropped))
+    return [f"Layers that compute nothing are left out: {names}.", ""]
 
 
 def _classes(r: Rebuild) -> list[str]:

@@ -25,6 +25,8 @@ import numpy as np
 
 from ..errors import InputError, JlstmError, Unsupported
 from ..golden import Golden
+from ..graph import Node
+from ..layers import Identity
 from ..network import Factors, Network, same_state
 from . import matlab, matlab_rebuild, matlab_struct, matlab_writers, proof
 from .matfile import MatFile
@@ -59,20 +61,57 @@ def save(
     """
     path = Path(path)
     try:
-        script = path.with_name(function_name(path.stem) + ".m")
-        _check_target(path, script)
+        require_free(path)
+        script = _script_of(path)
+        net, dropped = without_identities(net)
         layers = written(net)
         records = list(golden)
         if not any(record.start == "initial" for record in records):
             records += proof.computed(net)
         tolerance = proof.accepted(net, records)
-        struct = matlab_struct.as_struct(net, layers, records)
-        plan = matlab_rebuild.Rebuild(script.stem, path.name, net, layers, tolerance)
+        notes = [f"layer '{name}' computes nothing: left out" for name in dropped]
+        struct = matlab_struct.as_struct(net, layers, records, notes)
+        plan = matlab_rebuild.Rebuild(
+            script.stem, path.name, net, layers, tolerance, dropped
+        )
         text = matlab_rebuild.script(plan)
         _write(net, path, _bytes(struct), script, text.encode("ascii"))
         return path, script
     except JlstmError as error:
         raise error.within(file=path) from None
+
+
+def without_identities(net: Network) -> tuple[Network, tuple[str, ...]]:
+    """The network without layers that only stood in the original, and their names.
+
+    What they got goes where their output went. An `identityLayer` of MATLAB stays;
+    where two outputs would become one, the others become such layers.
+    """
+    inputs = {node.name: node.inputs for node in net.graph}
+    dropped = tuple(
+        name
+        for name, layer in net.layers.items()
+        if isinstance(layer, Identity) and layer.role != "identity"
+    )
+
+    def source(ref: str) -> str:
+        while ref in dropped:
+            (ref,) = inputs[ref]
+        return ref
+
+    graph = [
+        Node(node.name, tuple(map(source, node.inputs)))
+        for node in net.graph
+        if node.name not in dropped
+    ]
+    outputs = tuple(map(source, net.outputs))
+    if len(set(outputs)) < len(set(net.outputs)):
+        same = dict.fromkeys(dropped, Identity("identity"))
+        return net.replace(layers=net.layers | same), ()
+    if not dropped:
+        return net, ()
+    layers = {name: net.layers[name] for name in net.layers if name not in dropped}
+    return net.replace(layers=layers, graph=tuple(graph), outputs=outputs), dropped
 
 
 def written(net: Network) -> dict[str, Written]:
@@ -120,8 +159,17 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_target(path: Path, script: Path) -> None:
-    """Refuse to replace files that somebody else wrote."""
+def _script_of(path: Path) -> Path:
+    return path.with_name(function_name(path.stem) + ".m")
+
+
+def require_free(path: Path) -> None:
+    """Refuse to replace files that somebody else wrote.
+
+    Raises:
+        InputError: there is one, or the name gives no MATLAB function.
+    """
+    script = _script_of(path)
     if path.exists() and not _is_own(path):
         raise InputError(
             "there is something else at this place",

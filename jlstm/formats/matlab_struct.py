@@ -37,7 +37,10 @@ def is_own(variables: Mapping[str, Any]) -> bool:
 
 
 def as_struct(
-    net: Network, layers: Mapping[str, Written], records: Sequence[Golden]
+    net: Network,
+    layers: Mapping[str, Written],
+    records: Sequence[Golden],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The struct that `jlstm_export.m` would write, with a note in every record."""
     double = net.dtype == np.float64
@@ -63,7 +66,7 @@ def as_struct(
         "input_names": _column(net.inputs),
         "output_names": _column(net.outputs),
         "golden": _records(net, records),
-        "notes": _column(()),
+        "notes": _column(notes),
     }
 
 

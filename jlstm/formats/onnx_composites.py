@@ -64,6 +64,7 @@ def _composite(finder: Finder, node: Node) -> Node | None:
 
 NUMBERS = {
     "zero": 0.0, "one": 1.0, "half": 0.5, "two": 2.0, "three": 3.0,
+    "twenty": 20.0,
     "root": math.sqrt(2), "inverse_root": math.sqrt(0.5),
     "cubic": 0.044715, "slope": math.sqrt(2 / math.pi), "nan": math.nan,
 }  # fmt: skip
@@ -224,6 +225,8 @@ FUNCTIONS: dict[str, tuple[Term, ...]] = {
     "swish": (("Mul", "x", ("Sigmoid", "x")),),
     "mish": (("Mul", "x", ("Tanh", ("Softplus", "x"))),),
     "log-sigmoid": (("Neg", ("Softplus", ("Neg", "x"))),),
+    # torch takes x itself where they are equal.
+    "softplus": (("Where", ("Greater", "x", "twenty"), "x", ("Softplus", "x")),),
     "gelu": tuple(
         term
         for bell in BELLS

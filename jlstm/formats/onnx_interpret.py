@@ -34,9 +34,10 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 WHY = {
     **dict.fromkeys(
         LOOPS,
-        "a loop whose body is not an LSTM, GRU or RNN operator: export again with a "
-        "newer exporter (tf2onnx makes operators of Keras layers with their default "
-        "activations and without masks), or load the Keras or PyTorch file itself",
+        "a loop whose body is not an LSTM, GRU or RNN operator: export again with "
+        "torch.onnx.export(..., dynamo=False), or with a newer tf2onnx (it makes "
+        "operators of Keras layers with their default activations and without masks), "
+        "or load the Keras or PyTorch file itself",
     ),
     **dict.fromkeys(
         COMPARISONS,

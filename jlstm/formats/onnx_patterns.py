@@ -44,11 +44,16 @@ class Finder:
 
     def __init__(self, graph: Graph):
         self._made = {n.outputs[0]: n for n in graph.nodes if n.outputs}
+        self._sources = {name: n for n in graph.nodes for name in n.outputs if name}
         self._constants = graph.initializers
 
     def find(self, name: str, term: Term) -> Match | None:
         """The first way in which a value is what the term says."""
         return next(self._matches(name, term, Match({}, {})), None)
+
+    def node(self, name: str) -> Node | None:
+        """The node that makes a value, as any of its outputs."""
+        return self._sources.get(name)
 
     def constant(self, name: str) -> np.ndarray | None:
         """The numbers of a constant."""

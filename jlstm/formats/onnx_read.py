@@ -22,6 +22,7 @@ from ..network import Network, Origin
 from . import golden_json, onnx_inputs, onnx_lengths, onnx_origin, onnx_own
 from .onnx_axes import LENGTHS, Reading, readings
 from .onnx_build import Builder
+from .onnx_cells import with_cells
 from .onnx_composites import composed
 from .onnx_describe import Description, describe
 from .onnx_interpret import MOST_NODES, Interpreter
@@ -94,13 +95,15 @@ class _Reader:
     def network(self) -> Network:
         """The network of the first reading of the inputs that leads to one."""
         plain_model = self.model
-        self.model = composed(plain_model)
-        try:
-            return self._any()
-        except JlstmError:
-            # Composites that do not fit may be read piece by piece.
-            self.model = plain_model
-            return self._any()
+        # Cells and composites that do not fit may be read piece by piece.
+        celled = with_cells(plain_model)
+        ways = [] if celled is plain_model else [composed(celled)]
+        for model in (*ways, composed(plain_model)):
+            self.model = model
+            with suppress(JlstmError):
+                return self._any()
+        self.model = plain_model
+        return self._any()
 
     def _any(self) -> Network:
         names = [d.name for d in self.model.graph.inputs]

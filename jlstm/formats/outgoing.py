@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
 
-from ..errors import Unsupported
+from ..errors import InputError, Unsupported
 from ..golden import Golden
 from ..network import Network
 from . import proof
+
+MARKED = 512
+"""So near to its beginning a file says who wrote it."""
 
 
 def require_precision(net: Network, target: str, dtypes: tuple[str, ...]) -> None:
@@ -25,7 +29,7 @@ def require_precision(net: Network, target: str, dtypes: tuple[str, ...]) -> Non
             f"{target} has no networks of this precision",
             found=", ".join(kinds),
             expected=" or ".join(dtypes),
-            do="net.astype('float32')",
+            do="jlstm convert --precision single; in Python net.astype('float32')",
         )
 
 
@@ -41,8 +45,9 @@ def require_one_state(net: Network, target: str) -> None:
             "starts from and the one it was saved in",
             place="saved state",
             found=", ".join(net.saved),
-            do="net.replace(saved=None) to start from the beginning, or "
-            "net.replace(initial=net.saved, saved=None) to go on where it stood",
+            do="jlstm convert --state initial to start from the beginning, or --state "
+            "saved to go on where it stood; in Python net.replace(saved=None), or "
+            "net.replace(initial=net.saved, saved=None)",
         )
 
 
@@ -58,6 +63,29 @@ def require_outputs_once(net: Network, target: str) -> None:
             place="outputs",
             found=", ".join(net.outputs),
         )
+
+
+def require_own(path: Path, mark: str) -> None:
+    """Refuse to write a second file over one of somebody else.
+
+    Arguments:
+        path: where it is to be.
+        mark: what those of jlstm have near their beginning.
+
+    Raises:
+        InputError: there is another one.
+    """
+    if not path.exists():
+        return
+    if path.is_file():
+        with open(path, encoding="utf-8", errors="replace") as file:
+            if mark in file.read(MARKED):
+                return
+    raise InputError(
+        "a file of somebody else is in the way",
+        place=str(path),
+        do="move it, or write the network under another name",
+    )
 
 
 def records(net: Network, golden: Sequence[Golden]) -> list[Golden]:

@@ -76,10 +76,15 @@ def _answered(net: Network, rng: np.random.Generator, steps: int) -> Golden:
             steps *= 2
             if steps > LONGEST:
                 raise
-    if not all(np.all(np.isfinite(y)) for y in outputs):
+    endless = [
+        ref
+        for ref, y in zip(net.outputs, outputs, strict=True)
+        if not np.all(np.isfinite(y))
+    ]
+    if endless:
         raise InputError(
             "the answer of the network to a made-up input is not finite",
-            found=", ".join(net.outputs),
+            found=", ".join(endless),
             do="give inputs and outputs of the original: golden=; a feature that was "
             "constant in training has a spread of zero, by which the input is divided",
         )

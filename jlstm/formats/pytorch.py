@@ -97,3 +97,14 @@ def save(
     from . import pytorch_save
 
     return pytorch_save.save(net, path, golden)
+
+
+def require_free(path: Path) -> None:
+    """Refuse a place where the module would replace a file of somebody else.
+
+    Raises:
+        InputError: there is one.
+    """
+    from . import pytorch_save
+
+    pytorch_save.require_free(path)

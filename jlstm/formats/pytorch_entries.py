@@ -286,6 +286,7 @@ class Entry:
                 found=f"no {name}",
                 expected="the name of a module: "
                 + ", ".join(map(repr, sorted(beginnings)[:20])),
+                do=self._why_not(suffix),
             )
         if len(self.weights.shape(name)) != axes:
             raise InputError(
@@ -295,6 +296,18 @@ class Entry:
                 expected=f"{axes} axes",
             )
         return self.weights.take(name)
+
+    def _why_not(self, suffix: str) -> str | None:
+        """What to do about a tensor that is stored as something else."""
+        beginnings = (self.full(f"{suffix}_"), self.full(f"parametrizations.{suffix}."))
+        names = [name for name in self.weights.names if name.startswith(beginnings)]
+        if not names:
+            return None
+        return (
+            f"{names[0]} belongs to a parametrization (spectral_norm and others), "
+            "which is not computed: take it off before saving, "
+            "torch.nn.utils.parametrize.remove_parametrizations, remove_spectral_norm"
+        )
 
     def vector(self, suffix: str, size: int, default: float) -> np.ndarray:
         """A vector of the module; where it has none, one of `default`.

@@ -186,7 +186,8 @@ def _constructor(net: Network, layers: Mapping[str, Written], starts: Any) -> li
 
 def _forward(net: Network, layers: Mapping[str, Written]) -> list[str]:
     names, shapes = attributes(net), net.shapes
-    rank = 2 if shapes[net.inputs[0]].time else 1
+    first = shapes[net.inputs[0]]
+    rank = 1 + first.time + len(first.space)
     lines = [
         "    def forward(self, x, state=None):",
         '        """What comes out, and the state after it."""',

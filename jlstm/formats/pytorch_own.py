@@ -109,10 +109,10 @@ def _arrays(
         if name not in numbers:
             numbers[name] = tensors[name].numpy()
         array = numbers[name]
-        if array.ndim < 1 or not 0 <= start <= stop <= len(array):
+        if not 0 <= start <= stop <= _length(array):
             raise DamagedFile("rows that are not there", place=f"{path!r:.120}")
         taken.setdefault(name, []).append((start, stop))
-        rows = array[start:stop]
+        rows = array[start:stop] if array.ndim else array
         found[path] = np.ascontiguousarray(rows.T) if reversed else rows
     for name in document["zeros"]:
         if not isinstance(name, str) or name not in tensors or name in taken:
@@ -125,9 +125,14 @@ def _arrays(
                 expected="zeros, as jlstm wrote them",
                 do="describe the layers: layers=...",
             )
-        taken[name] = [(0, len(array))]
+        taken[name] = [(0, _length(array))]
     _require_all(tensors, taken)
     return found
+
+
+def _length(array: Any) -> int:
+    """How many rows; a single number is one."""
+    return array.shape[0] if array.shape else 1
 
 
 def _require_all(
@@ -140,5 +145,5 @@ def _require_all(
             if start != end:
                 break
             end = stop
-        if not tensor.shape or end != tensor.shape[0] or name not in taken:
+        if end != _length(tensor) or name not in taken:
             raise DamagedFile("rows that are not used once", place=f"{name:.120}")

@@ -39,6 +39,10 @@ INERT = frozenset(
         "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
         "numpy.dtype", "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath",
         "pathlib.PureWindowsPath", "pathlib.WindowsPath", "types.SimpleNamespace",
+        # Since Python 3.13.
+        "pathlib._local.Path", "pathlib._local.PosixPath",
+        "pathlib._local.PurePosixPath", "pathlib._local.PureWindowsPath",
+        "pathlib._local.WindowsPath",
         "torch.device", "torch.serialization._get_layout", "uuid.UUID",
     }
 )  # fmt: skip
@@ -50,7 +54,7 @@ HARMLESS = frozenset(
         "builtins.bool", "builtins.bytes", "builtins.dict", "builtins.float",
         "builtins.int", "builtins.list", "builtins.long", "builtins.object",
         "builtins.str", "builtins.tuple", "builtins.unicode", "collections.Counter",
-        "collections.OrderedDict", "collections.defaultdict",
+        "collections.OrderedDict", "collections.defaultdict", "typing.Any",
     }
 )  # fmt: skip
 """Names of the standard library that a pickle may mention."""

@@ -194,6 +194,38 @@ class Both(nn.Module):
         return (a + b) / 2 if self.merge == "ave" else a + b
 
 
+def over_space(function, x, axes):
+    """A function of `(batch, channels, *space)` on `x (..., *space, channels)`.
+
+    The axes of space come to it in reversed order.
+    """
+    lead, step = x.shape[: -1 - axes], x.shape[-1 - axes :]
+    turned = (0, *range(axes + 1, 0, -1))
+    y = function(x.reshape(-1, *step).permute(turned)).permute(turned)
+    return y.reshape(*lead, *y.shape[1:])
+
+
+def channels_second(function, x, axes):
+    """The same in their own order, for what takes any number of axes."""
+    lead, step = x.shape[: -1 - axes], x.shape[-1 - axes :]
+    y = function(x.reshape(-1, *step).movedim(-1, 1)).movedim(1, -1)
+    return y.reshape(*lead, *step)
+
+
+def padded_same(x, extent, stride, **how):
+    """A signal with as much around its last axis as leaves a window for each stride."""
+    length = x.shape[-1]
+    total = max((-(-length // stride) - 1) * stride + extent - length, 0)
+    return nn.functional.pad(x, (total // 2, total - total // 2), **how)
+
+
+def positions(table, x):
+    """A row of a table for every step."""
+    if x.shape[1] > len(table):
+        raise ValueError(f"{x.shape[1]} steps, at most {len(table)}")
+    return x.new_zeros(len(x), 1, 1) + table[: x.shape[1]]
+
+
 def lookup(table, x, first, map_to_last):
     """Rows of a table by numbers; what is no row is NaN, or the last row."""
     row, last = x[..., 0] - first, table.shape[0] - 1

@@ -75,11 +75,16 @@ def load(path: Path) -> State:
         size = int.from_bytes(file.read(LENGTH), "little")
         # It was checked by a parser that takes the last of two equal names.
         header = strict_json.parse(file.read(size))
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None) or {}
     start = LENGTH + size
-    return from_tensors(
-        {name: _tensor(path, name, spec, start) for name, spec in header.items()}
-    )
+    tensors = {name: _tensor(path, name, spec, start) for name, spec in header.items()}
+    # Of tensors that modules share, `save_model` keeps one and notes the other names.
+    shared = {
+        name: tensors[kept]
+        for name, kept in metadata.items()
+        if kept in tensors and name not in tensors
+    }
+    return from_tensors(tensors | shared)
 
 
 def _tensor(path: Path, name: str, spec: dict[str, Any], start: int) -> Tensor:

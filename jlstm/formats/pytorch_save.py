@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, JlstmError
+from ..errors import JlstmError
 from ..golden import Golden
 from ..network import Network
 from . import golden_json, outgoing, proof
 from . import pytorch_write_layers as pytorch_write_layers
 from . import pytorch_write_recurrent as pytorch_write_recurrent
+from . import pytorch_write_windows as pytorch_write_windows
 from .native import write_whole
 from .pytorch_module import MARK, attributes, source, start_buffers
 from .pytorch_own import FORMAT, FORMAT_VERSION, GOLDEN, ROOT, STRUCTURE
@@ -68,8 +69,7 @@ def save(
             for node in net.graph
         }
         records = outgoing.records(net, golden)
-        beside = path.with_name(f"{path.stem}_module.py")
-        _require_free(beside)
+        require_free(path)
         starts = start_buffers(net)
         tensors, arrays, zeros = _state_dict(net, layers, starts)
         text = source(
@@ -85,22 +85,23 @@ def save(
         )
     except JlstmError as error:
         raise error.within(file=path) from None
-    write_whole(path, data)
+    beside = _module_of(path)
     write_whole(beside, text.encode())
+    write_whole(path, data)
     return path, beside
 
 
-def _require_free(path: Path) -> None:
-    """Refuse to write over a file of somebody else."""
-    if path.exists():
-        with open(path, encoding="utf-8", errors="replace") as file:
-            mine = file.readline().rstrip("\n") == MARK
-        if not mine:
-            raise InputError(
-                "a file of somebody else is in the way",
-                place=str(path),
-                do="move it, or write the network under another name",
-            )
+def _module_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_module.py")
+
+
+def require_free(path: Path) -> None:
+    """Refuse a place where the module would replace a file of somebody else.
+
+    Raises:
+        InputError: there is one.
+    """
+    outgoing.require_own(_module_of(path), MARK)
 
 
 def _state_dict(

@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..errors import Ambiguous, InputError, Unsupported
+from .pytorch_norms import with_norms
 from .pytorch_pickle import Record
 from .pytorch_tensors import Tensor
 
-WEIGHT = re.compile(r"(.*\.)?weight(_(ih|hh)(_l\d+(_reverse)?)?|_[vg])?")
+WEIGHT = re.compile(
+    r"(.*\.)?(weight(_(ih|hh)(_l\d+(_reverse)?)?|_[vg])?"
+    r"|parametrizations\.weight\w*\.original[01]?)"
+)
 TRAINING = re.compile(r"optim|sched|scaler|amp\b|(^|_)grad|momentum|loops|callbacks")
 """Keys of a checkpoint under which there is something about training only."""
 PREFIXES = {
@@ -29,6 +33,14 @@ COUNTERS = "num_batches_tracked"
 DEEPEST = 6
 DEEPEST_MODULE = 30
 MOST_MODULES = 10_000
+FROZEN = (
+    "if it was frozen (torch.jit.freeze), its weights became constants in its code: "
+    "save the module before that, or its state dict"
+)
+LOSSES = "torch.nn.modules.loss"
+"""Where the classes of losses are, whose weights no prediction needs."""
+MOST_ITEMS = 20
+"""Of a list or tuple that state dicts are looked for in."""
 LONGEST = 200
 """Characters of a name."""
 SHOWN = 20
@@ -67,6 +79,8 @@ def find(tree: Any, variable: str | None = None) -> State:
         InputError: no state dict of that name.
     """
     found = dict(_candidates(tree))
+    if _is_script(tree) and not taken_apart(tree)[0]:
+        found = {}
     shown = ", ".join(repr(place)[:80] for place in [*found][:SHOWN])
     if not found:
         raise Unsupported(
@@ -74,6 +88,7 @@ def find(tree: Any, variable: str | None = None) -> State:
             found=_outline(tree),
             expected="a state dict, or a checkpoint that contains one: names such as "
             "lstm.weight_ih_l0 or fc.weight, and their tensors",
+            do=FROZEN if _is_script(tree) else None,
         )
     if variable is not None and variable not in found:
         raise InputError(
@@ -87,12 +102,18 @@ def find(tree: Any, variable: str | None = None) -> State:
         )
     place = variable if variable is not None else next(iter(found))
     state = _taken(found[place], place)
-    return _without_prefix(state, _beside(tree, place))
+    return _whole(_without_prefix(state, _beside(tree, place)))
 
 
 def from_tensors(tensors: dict[str, Any]) -> State:
     """The weights of a file that holds nothing but named arrays."""
-    return _without_prefix(State(dict(tensors), {}, "", (), ()), ())
+    return _whole(_without_prefix(State(dict(tensors), {}, "", (), ()), ()))
+
+
+def _whole(state: State) -> State:
+    """With weights that are stored in two parts put together."""
+    tensors, notices = with_norms(state.tensors)
+    return state._replace(tensors=tensors, notices=(*state.notices, *notices))
 
 
 def _candidates(tree: Any) -> Iterator[tuple[str, Any]]:
@@ -104,17 +125,29 @@ def _candidates(tree: Any) -> Iterator[tuple[str, Any]]:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if is_module(value) or _is_state_dict(value):
+        if is_module(value):
+            # The module that a file is may have no weights; others are beside them.
+            if not place or (value.kind.module != LOSSES and taken_apart(value)[0]):
+                yield place, value
+        elif _is_state_dict(value):
             yield place, value
-        elif isinstance(value, dict) and place.count(".") < DEEPEST:
+        elif place.count(".") < DEEPEST:
             waiting += [
                 (f"{place}.{key}" if place else key, item)
-                for key, item in value.items()
-                if isinstance(item, dict | Record)
+                for key, item in _items(value)
+                if isinstance(item, dict | list | tuple | Record)
                 and isinstance(key, str)
                 and len(key) < LONGEST
                 and not TRAINING.search(key.lower())
             ]
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    """What a container holds, that of a short list by number."""
+    if isinstance(value, dict):
+        return [*value.items()]
+    short = isinstance(value, list | tuple) and len(value) <= MOST_ITEMS
+    return [(str(k), item) for k, item in enumerate(value)] if short else []
 
 
 def is_module(value: Any) -> bool:
@@ -123,6 +156,11 @@ def is_module(value: Any) -> bool:
         return False
     scripted = value.kind.module.startswith("__torch__")
     return scripted or {"_parameters", "_modules"} <= set(value.state)
+
+
+def _is_script(value: Any) -> bool:
+    """Whether a module was scripted or traced."""
+    return is_module(value) and value.kind.module.startswith("__torch__")
 
 
 def _is_state_dict(value: Any) -> bool:

@@ -155,6 +155,9 @@ def storage(pid: Any, storages: dict[str, Storage]) -> Any:
             "a kind of numbers that is not read",
             found=f"{str(kind)[:80]!r}",
             expected=", ".join(STORAGES),
+            do="of a quantised model, load the one that it was made from"
+            if kind.name.startswith("Q")
+            else None,
         )
     if isinstance(count, bool) or count < 0:
         raise DamagedFile("the size of a storage", found=count)

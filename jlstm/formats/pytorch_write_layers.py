@@ -12,41 +12,40 @@ from ..layers import (
     Addition,
     BatchNormalization,
     Classification,
+    Clip,
     Concatenation,
-    Convolution1D,
     Division,
     Dropout,
     Embedding,
-    FlattenTime,
-    Flip,
+    ErrorFunction,
+    Flatten,
     FullyConnected,
-    GlobalPooling1D,
+    GroupNormalization,
     Identity,
-    Indexing1D,
     Input,
+    InstanceNormalization,
     LayerNormalization,
+    Mask,
+    Masking,
     Maximum,
     Minimum,
     Multiplication,
-    Pooling1D,
+    PositionEmbedding,
     PReLU,
     Regression,
-    Repeat,
     Scaling,
-    Slice,
     Softmax,
     Subtraction,
 )
 from ..layers.inputs import TARGETS
 from .pytorch_functions import written
-from .pytorch_written import Place, Rows, Written, whole, writer
+from .pytorch_written import Place, Written, whole, writer
 
 NORMALISED = {
     "none": "{x}",
     "zerocenter": "{x} - {self}.mean",
     "zscore": "({x} - {self}.mean) / {self}.std",
 }
-PAD_MODES = {"replicate": "replicate", "symmetric-exclude-edge": "reflect"}
 OPERATIONS: dict[type, str] = {
     Addition: "{a} + {b}",
     Subtraction: "{a} - {b}",
@@ -61,19 +60,17 @@ def _shapes(**arrays: Any) -> str:
     return ", ".join(f"{name}={np.shape(array)!r}" for name, array in arrays.items())
 
 
-def _held(kind: str, layer: Any, call: str, **names: str) -> Written:
+def _held(kind: str, layer: Any, call: str, *uses: str, **names: str) -> Written:
     """Arrays of the layer in a module of no function, and a line that uses them."""
     parts = whole(layer, **names)
     make = f"{kind}({_shapes(**parts['tensors'])})"
-    return Written(call, make, uses=(kind,), **parts)
+    return Written(call, make, uses=(kind, *uses), **parts)
 
 
 @writer(Input)
 def entrance(layer: Input, place: Place) -> Written:
     """What comes in, normalised."""
     held = {f: f for f in layer.statistics if getattr(layer, f) is not None}
-    if any(np.ndim(getattr(layer, field)) != 1 for field in held):
-        place.refuse(layer.describe(), "its statistics are no vectors")
     if layer.normalization in NORMALISED:
         call = NORMALISED[layer.normalization]
     else:
@@ -88,7 +85,24 @@ def fully_connected(layer: FullyConnected, place: Place) -> Written:
     """nn.Linear."""
     outputs, inputs = layer.weights.shape
     parts = whole(layer, weights="weight", bias="bias")
-    return Written("{self}({x})", f"nn.Linear({inputs}, {outputs})", **parts)
+    x = _flat(place, "column-major") if layer.flatten else "{x}"
+    return Written(f"{{self}}({x})", f"nn.Linear({inputs}, {outputs})", **parts)
+
+
+@writer(Flatten)
+def flatten(layer: Flatten, place: Place) -> Written:
+    """The axes of space and the channels as one."""
+    return Written(_flat(place, layer.order))
+
+
+def _flat(place: Place, order: str) -> str:
+    (shape,) = place.inputs
+    lead = 1 + shape.time
+    if order == "row-major":
+        return f"{{x}}.flatten({lead})"
+    axes = range(lead, lead + len(shape.space) + 1)
+    dims = ", ".join(map(str, [*range(lead), *reversed(axes)]))
+    return f"{{x}}.permute({dims}).flatten({lead})"
 
 
 @writer(Activation)
@@ -97,11 +111,23 @@ def activation(layer: Activation, place: Place) -> Written:
     return Written(written(spell(layer.name, *layer.constants), "{x}"))
 
 
+@writer(Clip)
+def clip(layer: Clip, place: Place) -> Written:
+    """Values between two bounds."""
+    bounds = {"min": layer.lower, "max": layer.upper}
+    given = [f"{k}=float('{float(v)!r}')" for k, v in bounds.items() if v is not None]
+    return Written(f"{{x}}.clamp({', '.join(given)})" if given else "{x}")
+
+
+@writer(ErrorFunction)
+def error_function(layer: ErrorFunction, place: Place) -> Written:
+    """The error function."""
+    return Written("torch.erf({x})")
+
+
 @writer(PReLU)
 def prelu(layer: PReLU, place: Place) -> Written:
     """Written out: nn.PReLU takes the time for its channels."""
-    if np.ndim(layer.alpha) != 1:
-        place.refuse(np.shape(layer.alpha), "its slopes are no vector")
     call = "torch.where({x} > 0, {x}, {self}.weight * {x})"
     return _held("Parameters", layer, call, alpha="weight")
 
@@ -127,30 +153,72 @@ def identity(layer: Any, place: Place) -> Written:
 @writer(Scaling)
 def scaling(layer: Scaling, place: Place) -> Written:
     """A product and a sum."""
-    if np.ndim(layer.scale) != 1 or np.ndim(layer.offset) != 1:
-        place.refuse(repr(layer), "scale and offset are no vectors")
     call = "{self}.scale * {x} + {self}.offset"
     return _held("Constants", layer, call, scale="scale", offset="offset")
 
 
+# --- normalisations -------------------------------------------------------------------
+
+
 @writer(BatchNormalization)
 def batch_normalization(layer: BatchNormalization, place: Place) -> Written:
-    """nn.BatchNorm1d, whose features are the second axis."""
+    """nn.BatchNorm1d and its kin, whose features are the second axis."""
     names = {"scale": "weight", "offset": "bias"}
     names |= {"mean": "running_mean", "variance": "running_var"}
-    timed = place.inputs[0].time
-    call = "{self}({x}.transpose(1, 2)).transpose(1, 2)" if timed else "{self}({x})"
-    make = f"nn.BatchNorm1d({len(layer.mean)}, eps={float(layer.epsilon)!r})"
-    return Written(call, make, **whole(layer, **names))
+    axes = _axes(place)
+    if axes > 3:
+        place.refuse(repr(layer), "torch has it for at most three axes")
+    call = ("{self}({x})", "{self}({x}.transpose(1, 2)).transpose(1, 2)")
+    words = f"{len(layer.mean)}, eps={float(layer.epsilon)!r}"
+    return Written(
+        call[axes] if axes < 2 else f"channels_second({{self}}, {{x}}, {axes})",
+        f"nn.BatchNorm{max(axes, 1)}d({words})",
+        uses=("channels_second",) * (axes > 1),
+        **whole(layer, **names),
+    )
+
+
+def _axes(place: Place) -> int:
+    """How many axes lie between those of the batch and of the channels."""
+    (shape,) = place.inputs
+    return shape.time + len(shape.space)
 
 
 @writer(LayerNormalization)
 def layer_normalization(layer: LayerNormalization, place: Place) -> Written:
-    """nn.LayerNorm over the features."""
-    if layer.over == "time-channels":
-        place.refuse(layer.describe(), "its statistics run over time")
+    """nn.LayerNorm over the features, or one group of all of them."""
+    (shape,) = place.inputs
+    axes = {"spatial-channels": len(shape.space), "time-channels": _axes(place)}
+    if axes.get(layer.over, 0):
+        return _grouped(layer, 1, axes[layer.over])
     make = f"nn.LayerNorm({len(layer.scale)}, eps={float(layer.epsilon)!r})"
     return Written("{self}({x})", make, **whole(layer, scale="weight", offset="bias"))
+
+
+@writer(GroupNormalization)
+def group_normalization(layer: GroupNormalization, place: Place) -> Written:
+    """nn.GroupNorm."""
+    return _grouped(layer, layer.groups, _axes(place))
+
+
+@writer(InstanceNormalization)
+def instance_normalization(layer: InstanceNormalization, place: Place) -> Written:
+    """nn.GroupNorm, every channel a group."""
+    return _grouped(layer, len(layer.scale), _axes(place))
+
+
+def _grouped(layer: Any, groups: int, axes: int) -> Written:
+    """Statistics over groups of channels and the last axes before them."""
+    words = f"{groups}, {len(layer.scale)}, eps={float(layer.epsilon)!r}"
+    return Written(
+        f"channels_second({{self}}, {{x}}, {axes})",
+        f"nn.GroupNorm({words})",
+        uses=("channels_second",),
+        **whole(layer, scale="weight", offset="bias"),
+    )
+
+
+# --- tables and masks -----------------------------------------------------------------
 
 
 @writer(Embedding)
@@ -163,124 +231,44 @@ def embedding(layer: Embedding, place: Place) -> Written:
     return Written(call, make, uses=("lookup",), **whole(layer, weights="weight"))
 
 
-# --- along time -----------------------------------------------------------------------
+@writer(PositionEmbedding)
+def position_embedding(layer: PositionEmbedding, place: Place) -> Written:
+    """A row for every step, whatever comes in."""
+    call = "positions({self}.weight, {x})"
+    return _held("Parameters", layer, call, "positions", weights="weight")
 
 
-def _require_time(layer: Any, place: Place) -> None:
-    if getattr(layer, "axis", "time") != "time" or not place.inputs[0].time:
-        place.refuse(repr(layer), "it does not run along time")
+@writer(Mask)
+def mask(layer: Mask, place: Place) -> Written:
+    """1 where any feature differs from a value."""
+    return Written(f"({_differs(layer)}).to({{x}}.dtype)")
 
 
-def _widths(layer: Any, place: Place) -> tuple[int, int]:
-    """How much is added before and after, whatever the length of the signal."""
-    if layer.padding == "same" and layer.stride != 1:
-        place.refuse(repr(layer), "how much it pads depends on the length")
-    before, after = layer.window.widths(10**6)
-    return int(before), int(after)
+@writer(Masking)
+def masking(layer: Masking, place: Place) -> Written:
+    """Zeros where no feature differs."""
+    return Written(f"torch.where({_differs(layer)}, {{x}}, 0 * {{x}})")
 
 
-def _padded(widths: tuple[int, int], mode: str) -> str:
-    signal = "{x}.transpose(1, 2)"
-    return f"F.pad({signal}, {widths}, {mode})" if any(widths) else signal
-
-
-@writer(Convolution1D)
-def convolution(layer: Convolution1D, place: Place) -> Written:
-    """nn.Conv1d, whose time is the last axis."""
-    _require_time(layer, place)
-    value, widths = layer.padding_value, _widths(layer, place)
-    if isinstance(value, str):
-        if value not in PAD_MODES:
-            place.refuse(value, "torch has no such padding")
-        mode = f"mode={PAD_MODES[value]!r}"
-    else:
-        mode = f"value={float(value)!r}"
-    taps, channels, outputs = layer.weights.shape
-    words = [str(channels * layer.groups), str(outputs), str(taps)]
-    for word in ("stride", "dilation", "groups"):
-        if getattr(layer, word) != 1:
-            words.append(f"{word}={int(getattr(layer, word))}")
-    filters = np.ascontiguousarray(np.asarray(layer.weights).transpose(2, 1, 0))
-    return Written(
-        f"{{self}}({_padded(widths, mode)}).transpose(1, 2)",
-        f"nn.Conv1d({', '.join(words)})",
-        {"weight": filters, "bias": np.asarray(layer.bias)},
-        {
-            ".weights": Rows("weight", 0, outputs, reversed=True),
-            ".bias": Rows("bias", 0, outputs),
-        },
-    )
-
-
-@writer(Pooling1D)
-def pooling(layer: Pooling1D, place: Place) -> Written:
-    """Pooling of windows along time."""
-    _require_time(layer, place)
-    widths = _widths(layer, place)
-    value: Any = float("-inf") if layer.kind == "max" else layer.padding_value
-    if isinstance(value, str) and any(widths):
-        place.refuse(repr(layer), "its averages leave the padding out")
-    mode = 'value=-float("inf")' if layer.kind == "max" else f"value={value!r}"
-    name = "max_pool1d" if layer.kind == "max" else "avg_pool1d"
-    signal = _padded(widths, mode)
-    size, stride = int(layer.size), int(layer.stride)
-    return Written(f"F.{name}({signal}, {size}, {stride}).transpose(1, 2)")
-
-
-@writer(GlobalPooling1D)
-def global_pooling(layer: GlobalPooling1D, place: Place) -> Written:
-    """The maximum or average over time."""
-    _require_time(layer, place)
-    return Written(f"{{x}}.{'amax' if layer.kind == 'max' else 'mean'}(1)")
-
-
-@writer(Indexing1D)
-def indexing(layer: Indexing1D, place: Place) -> Written:
-    """One step."""
-    _require_time(layer, place)
-    return Written(f"{{x}}[:, {0 if layer.position == 'first' else -1}]")
-
-
-@writer(Flip)
-def flip(layer: Flip, place: Place) -> Written:
-    """The time reversed."""
-    return Written("{x}.flip(1)")
-
-
-@writer(Repeat)
-def repeat(layer: Repeat, place: Place) -> Written:
-    """A vector at every step."""
-    return Written(f"{{x}}[:, None].expand(-1, {int(layer.steps)}, -1)")
-
-
-@writer(FlattenTime)
-def flatten_time(layer: FlattenTime, place: Place) -> Written:
-    """All steps one behind the other."""
-    features = layer.steps * place.inputs[0].channels
-    return Written(f"{{x}}.reshape(len({{x}}), {features})")
-
-
-@writer(Slice)
-def cut(layer: Slice, place: Place) -> Written:
-    """A part of the steps or of the features."""
-    if layer.step is not None and layer.step < 0:
-        place.refuse(layer.describe(), "torch does not count backwards")
-    ends = (layer.start, layer.stop, layer.step)
-    numbers = ":".join("" if end is None else str(int(end)) for end in ends)
-    axes = ":, " if layer.axis == "time" else "..., "
-    return Written(f"{{x}}[{axes}{numbers}]")
+def _differs(layer: Mask | Masking) -> str:
+    return f"({{x}} != {float(layer.value)!r}).any(-1, keepdim=True)"
 
 
 # --- several inputs -------------------------------------------------------------------
 
 
 def _aligned(place: Place) -> list[str]:
-    """The inputs; one without time beside one that has it is the same at every step."""
+    """The inputs; what has no time or no space is the same at every step and place."""
     timed = any(shape.time for shape in place.inputs)
-    return [
-        f"{{x{k}}}[:, None]" if timed and not shape.time else f"{{x{k}}}"
-        for k, shape in enumerate(place.inputs)
-    ]
+    most = max(len(shape.space) for shape in place.inputs)
+    aligned = []
+    for k, shape in enumerate(place.inputs):
+        axes = [":", *([":" if shape.time else "None"] * timed)]
+        axes += ["None"] * (most - len(shape.space))
+        aligned.append(
+            f"{{x{k}}}[{', '.join(axes)}]" if "None" in axes else f"{{x{k}}}"
+        )
+    return aligned
 
 
 @writer(*OPERATIONS)
@@ -294,6 +282,7 @@ def elementwise(layer: Any, place: Place) -> Written:
 
 @writer(Concatenation)
 def concatenation(layer: Concatenation, place: Place) -> Written:
-    """Features side by side."""
+    """Features side by side, or images along one of their axes."""
     names = [f"{{x{k}}}" for k in range(len(place.inputs))]
-    return Written(f"torch.cat(({', '.join(names)}), -1)")
+    axis = -1 if isinstance(layer.axis, str) else layer.axis - layer.space - 1
+    return Written(f"torch.cat(({', '.join(names)}), {axis})")

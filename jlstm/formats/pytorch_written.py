@@ -83,8 +83,6 @@ def write(layer: Any, place: Place) -> Written:
     """
     if type(layer) not in WRITERS:
         place.refuse(repr(layer), "it is not written")
-    if any(shape.space for shape in (*place.inputs, place.shapes[place.node.name])):
-        place.refuse(repr(layer), "images are not written")
     return WRITERS[type(layer)](layer, place)
 
 
@@ -96,5 +94,7 @@ def whole(layer: Any, **names: str) -> dict[str, Any]:
         names: the name inside the module for each field.
     """
     tensors = {inside: np.asarray(getattr(layer, f)) for f, inside in names.items()}
-    arrays = {f".{f}": Rows(n, 0, len(tensors[n])) for f, n in names.items()}
+    # A single number is one row.
+    rows = {n: (*array.shape, 1)[0] for n, array in tensors.items()}
+    arrays = {f".{f}": Rows(n, 0, rows[n]) for f, n in names.items()}
     return {"tensors": tensors, "arrays": arrays}

@@ -37,6 +37,12 @@ static inline double log1p_of(const double x)
     return log1p(x);
 }
 
+/*: erf_of <math.h> */
+static inline double erf_of(const double x)
+{
+    return erf(x);
+}
+
 /*: erfc_of <math.h> */
 static inline double erfc_of(const double x)
 {

@@ -141,6 +141,12 @@ static inline float log1p_of(const float x)
     return log1pf(x);
 }
 
+/*: erf_of <math.h> */
+static inline float erf_of(const float x)
+{
+    return erff(x);
+}
+
 /*: erfc_of <math.h> */
 static inline float erfc_of(const float x)
 {

@@ -11,4 +11,5 @@ proves it.
 
 from .compiling import Rerun as Rerun
 from .compiling import rerun as rerun
+from .saving import require_free as require_free
 from .saving import save as save

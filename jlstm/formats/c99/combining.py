@@ -86,6 +86,19 @@ def _flatten(layer: L.Flatten, place: Place) -> list[str]:
     return lines
 
 
+@stepwise(L.Crop1D)
+def _crop(layer: L.Crop1D, place: Place) -> list[str]:
+    """Some of the places in space."""
+    (shape,) = place.inputs
+    width = shape.channels
+    kept = range(*slice(layer.start, layer.stop, layer.step).indices(shape.space[0]))
+    place.use("copy")
+    at = f"{kept.start} + p * {kept.step}" if kept.step > 1 else f"{kept.start} + p"
+    return loop(
+        "p", len(kept), [f"copy(y + p * {width}, x + ({at}) * {width}, {width});"]
+    )
+
+
 @stepwise(L.Slice)
 def _slice_channels(layer: L.Slice, place: Place) -> list[str]:
     """Every place keeps some of its channels."""

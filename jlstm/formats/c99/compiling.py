@@ -13,7 +13,7 @@ from ...errors import JlstmError
 
 COMPILERS = ("cc", "gcc", "clang")
 OPTIONS = ("-std=c99", "-O2", "-DJLSTM_SELF_TEST")
-SECONDS = 60
+SECONDS = 300
 RESULT = re.compile(r"vectors (\d+), .*: off by (\S+), accepted (\S+)")
 
 

@@ -10,6 +10,7 @@ from ...inspection import layer_table
 from .program import Program
 from .spelling import block, remark
 
+MARK = "Recurrent network in C99, written by jlstm"
 TYPE_BYTES = {"float": 4, "double": 8}
 
 
@@ -49,7 +50,7 @@ def _opening(program: Program) -> str:
     rows = layer_table(net)
     source = Path(net.origin.file).name if net.origin.file else "a network in memory"
     lines = [
-        f"Recurrent network in C99, written by jlstm {version('jlstm')}.",
+        f"{MARK} {version('jlstm')}.",
         f"Source: {remark(source)}, in {program.file.kind} precision.",
         "",
         *_table(rows),

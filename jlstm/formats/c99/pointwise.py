@@ -106,6 +106,29 @@ def _activation(layer: L.Activation, place: Place) -> list[str]:
     return [f"copy(y, x, {size});", *place.file.apply(spec, "y", size)]
 
 
+@stepwise(L.Clip)
+def _clip(layer: L.Clip, place: Place) -> list[str]:
+    grid = Grid.of(place.output)
+    value = f"x[{grid.index}]"
+    for function, bound in (("larger_of", layer.lower), ("smaller_of", layer.upper)):
+        if bound is not None and not _is_none(function, place.file.dtype.type(bound)):
+            place.use(function)
+            value = f"{function}({value}, {place.constant(bound)})"
+    return grid.each([f"y[{grid.index}] = {value};"])
+
+
+def _is_none(function: str, bound: float) -> bool:
+    """Whether a bound is one that every number keeps."""
+    return bound == (-np.inf if function == "larger_of" else np.inf)
+
+
+@stepwise(L.ErrorFunction)
+def _error_function(layer: L.ErrorFunction, place: Place) -> list[str]:
+    grid = Grid.of(place.output)
+    place.use("erf_of")
+    return grid.each([f"y[{grid.index}] = erf_of(x[{grid.index}]);"])
+
+
 @stepwise(L.PReLU)
 def _prelu(layer: L.PReLU, place: Place) -> list[str]:
     grid = Grid.of(place.output)

@@ -13,7 +13,7 @@ from ...network import Network
 from .. import outgoing
 from ..native import write_whole
 from . import combining, normalising, pointwise, windows  # noqa: F401 - fill the table
-from .header import header
+from .header import MARK, header
 from .registry import File
 from .selftest import Test, chosen, selftest
 from .source import source
@@ -52,6 +52,7 @@ def save(
     beside = path.with_suffix(".h")
     prefix = require_identifier(identifier(path.stem) if prefix is None else prefix)
     try:
+        require_free(path)
         _require_name(path)
         _require_callable(net)
         outgoing.require_precision(net, "C", ("float32", "float64"))
@@ -86,6 +87,15 @@ def texts(
     # The functions for the states add their tables to the memory that the header tells.
     text = source(program, header_name, selftest(program, test))
     return text, header(program)
+
+
+def require_free(path: Path) -> None:
+    """Refuse a place where the header would replace one of somebody else.
+
+    Raises:
+        InputError: there is one.
+    """
+    outgoing.require_own(path.with_suffix(".h"), MARK)
 
 
 def _require_name(path: Path) -> None:

@@ -181,6 +181,44 @@ def _repeat(layer: L.Repeat, place: Place) -> Along:
     return Along(lines, Steps(str(layer.steps), lambda n: layer.steps))
 
 
+@along(L.UnflattenTime)
+def _unflatten_time(layer: L.UnflattenTime, place: Place) -> Along:
+    (shape,) = place.inputs
+    place.use("copy")
+    steps = Steps(str(layer.steps), lambda n: layer.steps)
+    return Along([f"copy(y, x, {shape.features});"], steps)
+
+
+@along(L.Padding1D)
+def _padding(layer: L.Padding1D, place: Place) -> Along:
+    width, before, after = row_width(layer, place), layer.before, layer.after
+    place.use("copy")
+    if isinstance(layer.value, str):
+        place.use(SOURCES[layer.value])
+        row = f"{SOURCES[layer.value]}((ptrdiff_t)t - {before}, (ptrdiff_t)n)"
+        line = f"copy(y + t * {width}, x + {row} * {width}, {width});"
+        body = block("for (size_t t = 0; t < m; ++t)", [line])
+    else:
+        place.use("fill")
+        value = place.constant(layer.value)
+        body = [
+            f"fill(y, {value}, {before * width});",
+            f"copy(y + {before * width}, x, n * {width});",
+            f"fill(y + (m - {after}) * {width}, {value}, {after * width});",
+        ]
+    # A signal can be reflected once.
+    reach = {"symmetric-exclude-edge": 1, "symmetric-include-edge": 0}
+    longest = max(before, after) + reach.get(str(layer.value), -before - after)
+    return Along(
+        body,
+        Steps(
+            f"({{n}} + {before + after})",
+            lambda n: n + before + after,
+            f"{{n}} >= {longest}" if longest > 1 else "",
+        ),
+    )
+
+
 @along(L.FlattenTime)
 def _flatten_time(layer: L.FlattenTime, place: Place) -> Along:
     place.use("copy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...layers import Flatten, Input, Repeat
+from ...layers import Flatten, Input, Repeat, UnflattenTime
 from ...network import Network
 from ...recurrent import Recurrent
 from .registry import SILENT
@@ -22,7 +22,9 @@ def needs_whole_sequence(net: Network) -> bool:
     for name, refs in net.graph:
         layer, given = net.layers[name], [shapes[ref] for ref in refs]
         sequence = any(shape.time for shape in given)
-        if isinstance(layer, Repeat) or (layer.needs_whole_sequence and sequence):
+        if isinstance(layer, Repeat | UnflattenTime) or (
+            layer.needs_whole_sequence and sequence
+        ):
             return True
         if any("/" in ref for ref in refs):
             return True

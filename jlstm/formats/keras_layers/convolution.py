@@ -97,6 +97,7 @@ def _by_channel(call: Call, key: str, part: str, *, biased: bool) -> Tensor:
     channels = call.x.shape.channels
     size = s.integer("kernel_size")
     count = s.integer("depth_multiplier", default=1)
+    s.only(groups=1)  # Written by Keras 2, which has it from Conv1D.
     s.flag("use_bias", default=True)
     kernel = call.weight(key, (size, channels, count))
     weights = kernel.reshape(size, 1, channels * count)

@@ -40,7 +40,8 @@ TENSORFLOW = {
     "math.softplus": "Softplus", "nn.softplus": "Softplus", "math.exp": "Exp",
     "math.square": "Square", "math.sqrt": "Sqrt", "math.abs": "Absolute",
     "math.negative": "Negative", "reverse": "Flip", "math.maximum": "Maximum",
-    "math.minimum": "Minimum", "math.not_equal": "NotEqual",
+    "math.minimum": "Minimum", "clip_by_value": "Clip",
+    "math.erf": "Erf", "math.not_equal": "NotEqual",
     "math.reduce_any": "Any",
 }  # fmt: skip
 """Functions of TensorFlow by the name that Keras 2 gives them."""
@@ -113,6 +114,10 @@ REVERSED: dict[str, Callable[[np.ndarray], tuple[Any, Any]]] = {
 """Scale and offset of `c (operation) x`."""
 
 
+BOUNDS = {"Maximum": "low", "Minimum": "high"}
+"""Which bound a constant is."""
+
+
 def _arithmetic(call: Call, name: str, a: Any, b: Any) -> Tensor:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         pair = [_plain(a), _plain(b)]
@@ -121,6 +126,9 @@ def _arithmetic(call: Call, name: str, a: Any, b: Any) -> Tensor:
         return elementwise(call.called(call.name, *pair), LAYERS[name]())
     forms = AFFINE if isinstance(a, Tensor) else REVERSED
     x, c = (a, b) if isinstance(a, Tensor) else (b, a)
+    if name in BOUNDS:
+        ends = dict.fromkeys(("low", "high")) | {BOUNDS[name]: c}
+        return _bounded(call, x, **ends)
     if name not in forms:
         call.settings.refuse("arguments", f"{name} of a tensor and a constant", None)
     scale, offset = forms[name](_constant(call, c).astype(np.float64))
@@ -146,6 +154,31 @@ for _name, _spec in FUNCTIONS.items():
     operation(_name)(lambda call, x, spec=_spec: _function(call, x, spec))
 
 
+@operation("Clip")
+def _clip(call: Call, x: Any = None, x_min: Any = None, x_max: Any = None,
+          t: Any = None, clip_value_min: Any = None, clip_value_max: Any = None,
+          ) -> Tensor:  # fmt: skip
+    low = x_min if clip_value_min is None else clip_value_min
+    high = x_max if clip_value_max is None else clip_value_max
+    return _bounded(call, t if x is None else x, low, high)
+
+
+def _bounded(call: Call, x: Any, low: Any, high: Any) -> Tensor:
+    """Values between two numbers, of which one may be missing."""
+    ends = []
+    for bound in (low, high):
+        array = None if bound is None else _constant(call, bound)
+        if array is not None and array.size != 1:
+            call.settings.refuse("arguments", f"{array.size} bounds", "one number")
+        ends.append(None if array is None else float(array.item()))
+    return call.called(call.name, _plain(x)).then(L.Clip(*ends))
+
+
+@operation("Erf")
+def _error_function(call: Call, x: Any) -> Tensor:
+    return call.called(call.name, _plain(x)).then(L.ErrorFunction())
+
+
 @operation("Softmax")
 def _softmax(call: Call, x: Any, axis: int = -1) -> Tensor:
     call = _on(call, x)
@@ -169,7 +202,10 @@ def _same(call: Call, x: Any, dtype: Any = None, **_: Any) -> Any:
 
 @operation("Concatenate")
 def _concatenate(call: Call, xs: Any = None, axis: int = -1, values: Any = None) -> Any:
-    inputs = [call.as_vector(_plain(x)) for x in (values if xs is None else xs)]
+    xs = values if xs is None else xs
+    if all(isinstance(x, Spread) for x in xs):
+        return _beside_masks(call, xs, axis)
+    inputs = [call.as_vector(_plain(x)) for x in xs]
     return concatenated(call.called(call.name, *inputs), axis)
 
 
@@ -185,7 +221,10 @@ def _reshape(call: Call, x: Any = None, newshape: Any = None, tensor: Any = None
 
 @operation("ExpandDims")
 def _expand(call: Call, x: Any = None, axis: Any = None, input: Any = None) -> Any:
-    x = _plain(input if x is None else x)
+    x = input if x is None else x
+    if type(x) is Mask and axis in (-1, 2):
+        return Spread(*x)
+    x = _plain(x)
     if x.rank == 1 and axis in (-1, 2):
         return call.as_sequence(x)
     if x.rank == 1 and axis == 1:
@@ -337,6 +376,13 @@ class Differs(Mask):
     """Where every single number differs from a value: not yet a mask of steps."""
 
 
+class Spread(Mask):
+    """A mask of steps, written out for every channel."""
+
+
+NOWHERE = Spread("", problem="no step")
+
+
 @operation("NotEqual")
 def _not_equal(call: Call, x1: Any = None, x2: Any = None, x: Any = None,
                y: Any = None) -> Any:  # fmt: skip
@@ -353,13 +399,31 @@ def _not_equal(call: Call, x1: Any = None, x2: Any = None, x: Any = None,
 def _any(call: Call, x: Any = None, axis: Any = None, keepdims: bool = False,
          input_tensor: Any = None) -> Any:  # fmt: skip
     x = input_tensor if x is None else x
-    if not isinstance(x, Differs) or axis not in (-1, 2, [-1], [2]) or keepdims:
+    if (
+        not isinstance(x, Differs | Spread)
+        or axis not in (-1, 2, [-1], [2])
+        or keepdims
+    ):
         call.settings.refuse("arguments", "any of something else", "of a mask")
-    return Mask(x.source, x.value)
+    return Mask(*x)
+
+
+@operation("ZerosLike")
+def _zeros(call: Call, x: Any, dtype: Any = None) -> Spread:
+    return NOWHERE
+
+
+def _beside_masks(call: Call, masks: list[Spread], axis: int) -> Spread:
+    """The masks of tensors that are put side by side."""
+    if axis not in (-1, 2) or len(set(masks)) != 1:
+        call.settings.refuse("arguments", "different masks together", "equal masks")
+    return masks[0]
 
 
 @operation("LogicalOr")
 def _logical_or(call: Call, x1: Any, x2: Any) -> Any:
+    if x2 is NOWHERE and type(x1) is Spread:
+        return x1
     if type(x1) is not Mask or x1 != x2:
         call.settings.refuse("arguments", "different masks together", "equal masks")
     return x1

@@ -116,7 +116,7 @@ def _identity(call: Call) -> Tensor:
     return call.then(L.Identity())
 
 
-@reader("Rescaling", per_step=True, flat=True)
+@reader("Rescaling", mask="stop before 3", per_step=True, flat=True)
 def _rescaling(call: Call) -> Tensor:
     scale, offset = (
         _constant(call, call.settings.take(name, default=default), name)
@@ -164,7 +164,7 @@ def _statistics(config: Config) -> list[Variable]:
     return found + [Variable("", name, False, True) for name in BESIDE]
 
 
-@reader("Normalization", variables=_statistics, per_step=True)
+@reader("Normalization", mask="stop before 3", variables=_statistics, per_step=True)
 def _normalization(call: Call) -> Tensor:
     """`(x - mean) / max(sqrt(variance), 1e-7)`, or back."""
     x = call.x

@@ -152,11 +152,28 @@ def _states(call: Call) -> list[Tensor]:
     return [*call.inputs[1:], *given]
 
 
+def _leaves_mask(call: Call) -> bool:
+    """Whether a layer does not see the mask of its input, and hands it on all the same.
+
+    Seen in Keras 3: what is called with two tensors is not given the mask of the first.
+    """
+    named = call.arguments
+    return (
+        call.settings.generation == 3
+        and bool(named.get("initial_state"))
+        and named.get("mask") is None
+    )
+
+
 def _run(
     call: Call, stack: Stack, x: Tensor, states: list[Tensor], part: str = ""
 ) -> list[Tensor]:
     """The output, then the final states where they are asked for."""
-    mask = x.mask
+    mask = None if _leaves_mask(call) else x.mask
+    if mask is not x.mask:
+        call.settings.notices.append(
+            f"{call.name}: Keras 3 does not mask a layer that is given its states"
+        )
     if mask is not None and stack.zeros and not stack.sequences:
         call.settings.refuse("zero_output_for_mask", True, "false for the last step")
     ref = x.ref

@@ -49,8 +49,8 @@ class Kind:
     Attributes:
         read: makes layers of a call.
         variables: the arrays that it owns, in the order of Keras, by its configuration.
-        mask: "pass" where Keras hands a mask on, "stop" where it ends, "own" where the
-            reader sees to it.
+        mask: "pass" where Keras hands a mask on, "stop" where it ends, "stop before
+            3" where it ends in Keras 2, "own" where the reader sees to it.
         per_step: whether TimeDistributed may wrap it.
         flat: whether it takes a sequence of numbers `(T,)` as such.
         takes: the kind of `Pending` that it takes up.

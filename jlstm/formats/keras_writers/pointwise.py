@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import layers as L
 from ...activations import parse, spell
+from .registry import FUNCTIONS as KERAS_FUNCTIONS
 from .registry import Place, Tensor, writer
 
 FUNCTIONS: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
@@ -109,6 +110,23 @@ def _activation(layer: L.Activation, place: Place) -> Tensor:
         scale, offset = (*constants, 0.0)[:2]
         return place.add("Rescaling", x, scale=scale, offset=offset)
     place.refuse(spec, "it has no name for this function with these constants")
+
+
+@writer(L.Clip)
+def _clip(layer: L.Clip, place: Place) -> Tensor:
+    (x,) = place.inputs
+    low, high = (None if v is None else float(v) for v in (layer.lower, layer.upper))
+    if low is not None and high is not None:
+        return place.operation("Clip", x, x_min=low, x_max=high)
+    if low is None and high is None:
+        return place.add("Identity", x)
+    name = "Minimum" if low is None else "Maximum"
+    return place.operation(name, x, operand=high if low is None else low)
+
+
+@writer(L.ErrorFunction)
+def _error_function(layer: L.ErrorFunction, place: Place) -> Tensor:
+    return place.operation("Erf", *place.inputs, module=KERAS_FUNCTIONS)
 
 
 @writer(L.PReLU, mask="pass")

@@ -21,6 +21,7 @@ from .masks import counted
 
 LAYERS = "keras.layers"
 OPERATIONS = "keras.src.ops.numpy"
+FUNCTIONS = "keras.src.ops.math"
 
 
 class Tensor(NamedTuple):
@@ -54,6 +55,7 @@ class Entry:
         listed: whether it takes its inputs as one list.
         state: the state it is called with, if any.
         key: the index it is called with, if any.
+        operand: the number it is called with, if any.
         weights: its arrays.
         beside: arrays that Keras does not look at, by name.
     """
@@ -65,6 +67,7 @@ class Entry:
     listed: bool = False
     state: tuple[Tensor, ...] = ()
     key: tuple[Any, ...] = ()
+    operand: float | None = None
     weights: Weights = field(default_factory=dict)
     module: str = LAYERS
     beside: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -165,14 +168,21 @@ class Place:
         return Tensor(name, 0, self.sizes if sizes is None else sizes)
 
     def operation(
-        self, class_name: str, x: Tensor, key: tuple[Any, ...] = (), **config: Any
+        self,
+        class_name: str,
+        x: Tensor,
+        key: tuple[Any, ...] = (),
+        *,
+        operand: float | None = None,
+        module: str = OPERATIONS,
+        **config: Any,
     ) -> Tensor:
         """Add one of Keras's functions, that the model calls like a layer."""
         name = self.keras_name
         self.model.entries.append(
             Entry(
                 name, class_name, {"name": name, **config}, (x,),
-                key=key, module=OPERATIONS,
+                key=key, operand=operand, module=module,
             )
         )  # fmt: skip
         return Tensor(name, 0, self.sizes)

@@ -7,6 +7,7 @@ import numpy as np
 from ... import layers as L
 from ...errors import Unsupported
 from ...pytree import Shape
+from .. import matlab_functions
 from ..fields import Fields
 from .learnable import learnable, vector
 from .registry import Built, Reader, reader
@@ -89,10 +90,16 @@ def _softmax(f: Fields, inputs: list[Shape]) -> Built:
 
 @reader("FunctionLayer")
 def _function(f: Fields, inputs: list[Shape]) -> Built:
+    description = f.take("Description", default=None)
+    if layer := matlab_functions.layer_of(description):
+        f.ignore(
+            "Formattable", "Acceleratable", "PredictFcn", "NumInputs", "NumOutputs"
+        )
+        return Built(layer)
     raise Unsupported(
         "a function layer: what it computes is MATLAB code",
         place=f.place,
-        found=f.take("Description", default=None),
+        found=description,
         do="replace it by layers of the toolbox, or export the part of the network "
         "that does without it",
     )

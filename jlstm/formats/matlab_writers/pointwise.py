@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from ... import layers as L
+from ...activations import spell
+from .. import matlab_functions
 from .registry import Expression, Parameter, Place, Written, per_channel, writer
 
 ACTIVATIONS = {
@@ -56,18 +58,33 @@ def _activation(layer: L.Activation, place: Place) -> Written:
     if layer.name == "softsign" and not layer.constants:
         function = Expression("@(x) x ./ (1 + abs(x))")
         return Written("SoftsignLayer", "functionLayer", "R2021b", (function,))
-    if layer.name not in ACTIVATIONS:
-        place.refuse(layer.name, "it has no layer for this function")
-    kind, call, since, word = ACTIVATIONS[layer.name]
-    if len(layer.constants) != (word is not None):
-        place.refuse(
-            f"{layer.name} with constants {layer.constants}",
-            f"{call} takes {'one' if word else 'none'}",
-            f"give {word} as the constant of the layer" if word else None,
-        )
+    kind, call, since, word = ACTIVATIONS.get(layer.name, ("", "", "", None))
+    if not kind or len(layer.constants) != (word is not None):
+        spec = spell(layer.name, *layer.constants)
+        return _function(matlab_functions.written(spec), spec)
     constants = tuple(map(float, layer.constants))
     properties = {} if word is None else {word: constants[0]}
     return Written(kind, call, since, constants, properties=properties)
+
+
+def _function(formula: str, spec: str) -> Written:
+    """A functionLayer, whose description says what it computes."""
+    return Written(
+        "FunctionLayer",
+        "functionLayer",
+        "R2021b",
+        (Expression(f"@(x) {formula}"),),
+        settings={"Description": matlab_functions.described(spec)},
+    )
+
+
+@writer(L.Clip)
+def _clip(layer: L.Clip, place: Place) -> Written:
+    bounds = [
+        None if bound is None else float(bound) for bound in (layer.lower, layer.upper)
+    ]
+    formula, spec = matlab_functions.clipped(*bounds)
+    return _function(formula, spec)
 
 
 @writer(L.PReLU)
@@ -97,12 +114,6 @@ def _dropout(layer: L.Dropout, place: Place) -> Written:
 
 @writer(L.Identity)
 def _identity(layer: L.Identity, place: Place) -> Written:
-    if layer.role != "identity":
-        place.refuse(
-            f"the place of a layer for {layer.role or 'something unknown'}",
-            "which layer stood here is not kept",
-            "MATLAB since R2024a has no need of it: build the network without it",
-        )
     return Written("IdentityLayer", "identityLayer", "R2024b")
 
 

@@ -8,7 +8,7 @@ from ... import layers as L
 from ..onnx_values import BATCH, UNIT, Signal, Value, essence, holds
 from .dense import product
 from .registry import Call, reader
-from .views import channel_axis
+from .views import channel_axis, is_time
 from .windows import pooled
 
 
@@ -38,7 +38,12 @@ def _along(call: Call, x: Signal, places: tuple[int, ...]) -> Signal:
     if any(holds(x.axes[k], BATCH) for k in places):
         call.refuse("a mean, a sum or a maximum over the examples", found=str(x))
     over = [k for k in places if wide and channel_axis(call, x, k)]
-    rest = tuple(k for k in places if k not in over and essence(x.axes[k]))
+    left = [k for k in places if k not in over]
+    rest = tuple(
+        k
+        for k in left
+        if essence(x.axes[k]) or (x.shape.time and is_time(call, x.axes[k]))
+    )
     if rest:
         kinds = {"ReduceMean": "average", "ReduceMax": "max"}
         if op not in kinds:

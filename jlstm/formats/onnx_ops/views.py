@@ -74,6 +74,17 @@ def one_step(call: Call, x: Signal) -> Signal:
     return call.layer(L.Indexing1D(position), source, axes=axes)
 
 
+def is_time(call: Call, axis: Axis) -> bool:
+    """Whether an axis is time and nothing else, also where one step is left of it.
+
+    Where a file declares one step, that axis is nothing: see `one_step`.
+    """
+    if [a.kind for a in essence(axis)] == [TIME]:
+        return True
+    alone = [a.kind for a in axis] == [TIME]
+    return alone and not call.build.stepping and 1 not in call.build.steps
+
+
 def without(x: Signal, axis: int, new: Axis = UNIT) -> tuple[Axis, ...]:
     """The axes with one of them replaced."""
     return tuple(new if k == axis else a for k, a in enumerate(x.axes))

@@ -23,7 +23,7 @@ from ..onnx_values import (
     natural,
 )
 from .registry import Call, reader
-from .views import channel_axis, channels
+from .views import channel_axis, channels, is_time
 
 
 class Plan(NamedTuple):
@@ -108,13 +108,14 @@ def pooled(
     call: Call, x: Signal, places: tuple[int, ...], kind: str, *, keep: bool
 ) -> Signal:
     """The mean or maximum over all of time, of space, or of both."""
-    wanted = [essence(x.axes[k]) for k in places if essence(x.axes[k])]
+    timed = [k for k in places if x.shape.time and is_time(call, x.axes[k])]
+    wanted = [essence(x.axes[k]) for k in places if k not in timed]
+    wanted = [axis for axis in wanted if axis]
     if any(holds(x.axes[k], BATCH) for k in places):
         call.refuse("a mean or a maximum over the examples", found=str(x))
     space = [a for a in natural(x.shape)[:-1] if a]
-    timed = [a for a in wanted if [p.kind for p in a] == [TIME]]
     spaced = [a for a in wanted if a in space]
-    if len(timed) + len(spaced) != len(wanted) or (spaced and spaced != space):
+    if len(spaced) != len(wanted) or (spaced and spaced != space):
         call.refuse(
             "a mean or maximum over a part of the axes",
             found=f"axes {list(places)} of {x}",

@@ -145,7 +145,7 @@ function layer = geluLayer(varargin)
 end
 function layer = preluLayer(varargin), layer = made('preluLayer', struct(), {'Alpha'}, varargin); end
 function layer = functionLayer(fun, varargin)
-    layer = made('functionLayer', struct(), {}, varargin);
+    layer = made('functionLayer', struct('Description', ''), {}, varargin);
     layer.fun = fun;
 end
 function layer = scalingLayer(varargin)
