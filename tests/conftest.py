@@ -18,12 +18,6 @@ os.environ["XLA_FLAGS"] = (
 ).strip()
 # Keras is an oracle: on torch it shares no line of numerics with what it judges.
 os.environ.setdefault("KERAS_BACKEND", "torch")
-# What one process has compiled, for this or another test, the others need not.
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache/xla")
-)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 import jax
 import numpy as np

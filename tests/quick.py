@@ -39,4 +39,4 @@ def engine() -> Any:
     """What runs mistakes, `jlstm.mistakes.engine.run_all`; one for all tests."""
     from jlstm.mistakes.engine import run_all
 
-    return jit(run_all.__wrapped__, OLDER, static_argnames="names")
+    return jit(run_all.__wrapped__, PLAIN, static_argnames="names")
