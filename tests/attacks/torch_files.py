@@ -173,7 +173,12 @@ SCRIPTED = torch_zip(
     Member("net/constants.pkl", CONSTANTS),
     Member("net/code/__torch__/net.py", CODE),
 )
-attack("pytorch/script_without_weights.pt", SCRIPTED, "no weights in this file", layers=LAYERS)
+attack(
+    "pytorch/script_without_weights.pt",
+    SCRIPTED,
+    "no weights in this file",
+    layers=LAYERS,
+)
 
 # --- before torch 1.6 -----------------------------------------------------------------
 
