@@ -1,0 +1,171 @@
+"""A network's time step in C++ equals the equations in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import recurrent_torch as reference
+import torch
+from recurrent_torch import GRU_AFTER, GRU_BEFORE, LSTM, Layer
+from test_cpu_kernel import SETS, _cpu
+
+C, H, O, T = 5, 19, 3, 7  # noqa: E741
+NAMES = {LSTM: "lstm", GRU_AFTER: "gru-after", GRU_BEFORE: "gru-before"}
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
+
+
+@pytest.fixture(autouse=True, params=SETS)
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[None]:
+    _cpu.use(request.param)
+    yield
+    _cpu.use(SETS[0])
+
+
+def elementwise(name: str, x: np.ndarray, *constants: float) -> np.ndarray:
+    """What a plan makes of `x` by one operation."""
+    n = x.size
+    operation = (name, (0,), n, (n,), constants, ())
+    plan = _cpu.Plan([operation], [], x.dtype == np.float64, n, n, n, 0, 2 * n)
+    y = np.full_like(x, np.nan)
+    plan.step(x, np.zeros(0, x.dtype), y)
+    return y
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_and_sigmoid_are_exact_to_a_few_roundings(dtype) -> None:
+    eps = np.finfo(dtype).eps
+    small = np.logspace(-30, 0, 500)
+    x = np.concatenate([small, -small, np.linspace(-20, 20, 4001)]).astype(dtype)
+    wide = x.astype(np.float64)
+    for name, expected in (
+        ("tanh", np.tanh(wide)),
+        ("sigmoid", 1 / (1 + np.exp(-wide))),
+    ):
+        found = elementwise(name, x).astype(np.float64)
+        scale = np.where(expected == 0, 1, np.abs(expected))
+        assert (np.abs(found - expected) / scale).max() < 2.5 * eps, name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_limits_are_kept_and_what_is_no_number_stays_none(dtype) -> None:
+    x = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, 0, 88, -709], dtype)
+    found = elementwise("tanh", x)
+    np.testing.assert_allclose(found, [1, -1, np.nan, 1, -1, 0, 1, -1], rtol=1e-6)
+    found = elementwise("sigmoid", x)
+    expected = [1, 0, np.nan, 1, 0, 0.5, 1, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal(np.isnan(elementwise("softsign", x)), np.isnan(x))
+    np.testing.assert_array_equal(np.isnan(elementwise("relu", x)), np.isnan(x))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activations(dtype) -> None:
+    x = np.linspace(-6, 6, 77).astype(dtype)
+    t = torch.tensor(x.astype(np.float64))
+    f = torch.nn.functional
+    cases = [
+        ("relu", (), f.relu(t)),
+        ("leaky-relu", (0.3,), f.leaky_relu(t, 0.3)),
+        ("softsign", (), f.softsign(t)),
+        ("hard-sigmoid", (0.2, 0.5), torch.clamp(0.2 * t + 0.5, 0, 1)),
+        ("elu", (0.7,), f.elu(t, 0.7)),
+        ("clipped-relu", (2.0,), torch.clamp(t, 0, 2)),
+        ("softplus", (), torch.log1p(torch.exp(t))),
+        ("swish", (), f.silu(t)),
+        ("gelu", (), f.gelu(t)),
+        ("gelu-tanh", (), f.gelu(t, approximate="tanh")),
+        ("softmax", (), torch.softmax(t, 0)),
+    ]
+    for name, constants, expected in cases:
+        found = elementwise(name, x, *constants)
+        assert np.abs(found - expected.numpy()).max() < TOLERANCE[dtype], name
+
+
+def network(layer: Layer, case, dense, dtype):
+    """Scaling, the layer, relu, and a product added to its own square."""
+    arrays = [np.full(C, 0.25), np.full(C, 2.0), np.full(C, -0.5)]
+    arrays += [*case.w, *case.r, *case.b, *case.rb, *dense]
+    places = tuple(range(3, len(arrays) - 2))
+    h, y, z = C, C + H, C + H + O
+    sizes = (H, C, 0, H) if layer.kind == LSTM else (H, C, 0)
+    operations = [
+        ("scale", (0,), 0, (C,), (), (0, 1, 2)),
+        (NAMES[layer.kind], (0,), h, sizes, (layer.state, layer.gate), places),
+        ("relu", (h,), h, (H,), (), ()),
+        ("dense", (h,), y, (O, H), (), (len(arrays) - 2, len(arrays) - 1)),
+        ("multiply", (y, y), z, (O,), (), ()),
+        ("add", (y, z), y, (O,), (), ()),
+    ]
+    arrays = [np.ascontiguousarray(a, dtype) for a in arrays]
+    states = 2 * H if layer.kind == LSTM else H
+    return _cpu.Plan(operations, arrays, dtype is np.float64, C, O, y, states, z + O)
+
+
+@pytest.mark.parametrize("outputs", [3, 21])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "layer",
+    [Layer(kind, *f) for kind in NAMES for f in ((0, 0), (1, 1), (2, 0))],
+    ids=str,
+)
+def test_a_network(monkeypatch, layer: Layer, dtype, outputs: int) -> None:
+    monkeypatch.setitem(globals(), "O", outputs)
+    rng = np.random.default_rng(3)
+    case = reference.random_case(rng, layer, (1, T, C, H), False)
+    dense = [rng.normal(size=(O, H)), rng.normal(size=O)]
+    scaled = case._replace(x=(case.x - 0.25) * 2 - 0.5)
+    ys, h, c = (
+        a.detach().numpy() for a in reference.forward(layer, reference.tensors(scaled))
+    )
+    product = np.maximum(ys[0], 0) @ dense[0].T + dense[1]
+    expected = product + product**2
+    plan = network(layer, case, dense, dtype)
+    last = [h[0], c[0]] if layer.kind == LSTM else [h[0]]
+    start = [case.h0[0], case.c0[0]] if layer.kind == LSTM else [case.h0[0]]
+    x = case.x[0].astype(dtype)
+    state, y = np.concatenate(start).astype(dtype), np.zeros((T, O), dtype)
+    plan.run(x, state, y)
+    scale = max(1, np.abs(expected).max())
+    assert np.abs(y - expected).max() / scale < 3 * TOLERANCE[dtype]
+    assert np.abs(state - np.concatenate(last)).max() < 3 * TOLERANCE[dtype]
+    again, one = np.concatenate(start).astype(dtype), np.zeros(O, dtype)
+    for t in range(T):
+        plan.step(x[t], again, one)
+        np.testing.assert_array_equal(one, y[t])
+    np.testing.assert_array_equal(again, state)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    def make(operation, inputs=4, row=8, arrays=(), states=0):
+        return _cpu.Plan([operation], arrays, False, inputs, 4, 4, states, row)
+
+    relu = ("relu", (0,), 4, (4,), (), ())
+    plan = make(relu)
+    x, none, y = np.zeros(4, np.float32), np.zeros(0, np.float32), np.ones(4, "f4")
+    plan.step(x, none, y)
+    assert not y.any()
+    with pytest.raises(TypeError, match="float32"):
+        plan.step(x.astype(np.float64), none, y)
+    with pytest.raises(TypeError, match="3 arrays"):
+        plan.step(x, y)
+    with pytest.raises(ValueError, match="expected 4"):
+        plan.step(x[:3], none, y)
+    with pytest.raises(ValueError, match="outside"):
+        make(("relu", (0,), 5, (4,), (), ()))
+    with pytest.raises(ValueError, match="overlap"):
+        make(("relu", (0,), 2, (4,), (), ()))
+    with pytest.raises(ValueError, match="no operation 'sinc'"):
+        make(("sinc", (0,), 4, (4,), (), ()))
+    with pytest.raises(ValueError, match="a tuple of 1"):
+        make(("leaky-relu", (0,), 4, (4,), (), ()))
+    with pytest.raises(ValueError, match="holds 3 numbers, expected 4"):
+        make(("scale", (0,), 4, (4,), (), (0, 0, 0)), arrays=[np.ones(3, np.float32)])
+    with pytest.raises(ValueError, match="outside"):
+        make(("lstm", (0,), 4, (4, 4, 0, 4), (0, 0), (0,) * 12), states=7)
+    y.flags.writeable = False
+    with pytest.raises((BufferError, ValueError)):
+        plan.step(x, none, y)
+    assert math.isfinite(y.sum())
