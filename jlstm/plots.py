@@ -66,7 +66,7 @@ def comparison(
     axes[0].set_title(words.strip(), fontsize=10)
     _differences(axes[count], predicted, expected, others, tolerance)
     axes[count].set_xlabel("time step" if series else "output")
-    _save(figure, Path(path))
+    save(figure, Path(path))
 
 
 def blank(width: float, height: float) -> Figure:
@@ -124,16 +124,31 @@ def _differences(
     axes.legend(loc="best", fontsize=8, frameon=False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture; the extension says of which kind.
+
+    Raises:
+        InputError: matplotlib does not write this kind of file.
+    """
     from .formats.native import write_whole
 
+    write_whole(path, rendered(figure, writable(path)))
+
+
+def writable(path: Path) -> str:
+    """The kind of picture that the extension of a file asks for.
+
+    Raises:
+        JlstmError: matplotlib is not installed.
+        InputError: matplotlib does not write this kind of file.
+    """
     kind = path.suffix.lstrip(".").lower()
-    known = figure.canvas.get_supported_filetypes()
+    known = blank(1, 1).canvas.get_supported_filetypes()
     if kind not in known:
         raise InputError(
             "no kind of picture", file=path, found=kind, expected=", ".join(known)
         )
-    write_whole(path, rendered(figure, kind))
+    return kind
 
 
 def plain(text: str, longest: int = 110) -> str:
