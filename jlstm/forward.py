@@ -30,6 +30,7 @@ def forward(
     trace: bool = False,
     length: Array | None = None,
     key: Array | None = None,
+    engine: str = "xla",
 ) -> tuple[State, dict[str, Array], dict[str, Array]]:
     """Evaluate the graph, over a whole sequence or over one step.
 
@@ -44,6 +45,7 @@ def forward(
             there. Outputs after it mean nothing.
         key: draws what dropout drops, anew for every number and every step, as MATLAB
             does; without it dropout is the identity.
+        engine: what runs recurrent layers; see `kernels.scan`.
 
     Returns:
         the states after the sequence, the outputs of all layers, and the signals.
@@ -60,7 +62,11 @@ def forward(
         if isinstance(layer, Recurrent):
             x, mask, *brought = given if layer.masked else (given[0], None, *given[1:])
             start = type(state[name])(*brought) if brought else state[name]
-            end, y, inner = _recur(layer, start, x, mask, whole, length)
+            if whole:
+                how = {"trace": trace, "engine": engine}
+                end, y, inner = _run(layer, start, x, mask, length, how)
+            else:
+                end, y, inner = layer.step(start, x, mask)
             after[name], values[name] = end, y
             for port, value in zip(PORTS, end, strict=False):
                 values[f"{name}/{port}"] = value
@@ -87,21 +93,19 @@ def looks_at_all_steps(layer: Any) -> bool:
     return bool(last or whole)
 
 
-def _recur(
+def _run(
     layer: Recurrent,
     state: Any,
     x: Array,
     mask: Array | None,
-    whole: bool,
     length: Array | None,
+    how: dict[str, Any],
 ) -> Any:
-    if not whole:
-        return layer.step(state, x, mask)
     if x.ndim > 1:
-        return layer.run(state, x, length, mask)
+        return layer.run(state, x, length, mask, **how)
     # A feature vector is a sequence of one step, as in MATLAB.
     mask = None if mask is None else mask[None]
-    state, y, signals = layer.run(state, x[None], None, mask)
+    state, y, signals = layer.run(state, x[None], None, mask, **how)
     return state, y.reshape(y.shape[-1:]), signals
 
 

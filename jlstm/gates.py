@@ -217,6 +217,9 @@ class Recurrent(Layer):
         x: Array,
         length: Array | None = None,
         mask: Array | None = None,
+        *,
+        trace: bool = False,
+        engine: str = "xla",
     ) -> tuple[Any, Array, dict[str, Array]]:
         """Run over a whole sequence `(time, C)`, or over its first `length` steps.
 
@@ -224,9 +227,11 @@ class Recurrent(Layer):
 
         Returns:
             the final state, the output (`(time, H)`, or `(H,)` in output mode
-            "last"), and the signals of every step by name.
+            "last"), and the signals of every step by name, with `trace` all of them.
         """
-        state, signals = kernels.unroll(self, state, x, length=length, mask=mask)
+        state, signals = kernels.scan(
+            self, state, x, length, mask, trace=trace, engine=engine
+        )
         y = signals["h"] if self.output_mode == "sequence" else state.h
         return state, y, signals
 

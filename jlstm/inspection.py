@@ -8,7 +8,9 @@ import jax
 import numpy as np
 
 from .auditing import audit, saved
+from .kernels import engines
 from .network import Network
+from .recurrent import Bidirectional
 
 
 def layer_table(net: Network) -> list[dict[str, Any]]:
@@ -29,6 +31,40 @@ def layer_table(net: Network) -> list[dict[str, Any]]:
         }
         for node in net.graph
     ]
+
+
+def engine_table(net: Network | None) -> dict[str, list[dict[str, Any]]]:
+    """What can run recurrent layers here, and what runs those of a network, and why.
+
+    `{"engines": rows of name, usable, reason}`, with a network also `"layers"`: rows of
+    `name`, `type`, `engine`, `reason`; two directions are two rows.
+    """
+    rows = {"engines": [row._asdict() for row in engines.available()]}
+    if net is not None:
+        rows["layers"] = [
+            {
+                "name": name,
+                "type": type(part).__name__,
+                "engine": "xla" if why else "cpu",
+                "reason": why or "the fastest that takes it",
+            }
+            for layer_name in net.recurrent
+            for name, part in _directions(layer_name, net.layers[layer_name])
+            for why in (engines.refusal(part),)
+        ]
+    return rows
+
+
+def _directions(name: str, layer: Any) -> list[tuple[str, Any]]:
+    if not isinstance(layer, Bidirectional):
+        return [(name, layer)]
+    return [(f"{name}, {d}", getattr(layer, d)) for d in ("forward", "backward")]
+
+
+def engine_words(net: Network | None) -> str:
+    """`engine_table` as text."""
+    parts = engine_table(net).values()
+    return "\n\n".join("\n".join(_table(rows, list(rows[0]))) for rows in parts if rows)
 
 
 def parameter_count(layer: Any) -> int:
@@ -96,6 +132,8 @@ def _table(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(value) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}" if value else "-"
     return _shorten(value, 48)

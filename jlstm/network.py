@@ -203,6 +203,7 @@ def predict(
     state: State | None = None,
     return_state: bool = False,
     trace: bool = False,
+    engine: str = "auto",
 ) -> Any:
     """Run the network over one sequence.
 
@@ -216,6 +217,8 @@ def predict(
         return_state: also return the state after the last step.
         trace: also return every layer's output by name, and the inner signals of
             recurrent layers as "lstm_1.i", ".f", ".g", ".o", ".c", ".h".
+        engine: what runs recurrent layers: "cpu", a C++ kernel, "xla", `lax.scan`, or
+            the fastest that takes the layer. They agree to rounding.
 
     Returns:
         `y`, then the state and the trace where asked for. `y` is `(time, outputs)`, or
@@ -225,13 +228,14 @@ def predict(
     Raises:
         InputError: the input does not fit, or double precision is off while the
             parameters are double.
+        Unsupported: an engine was named that does not run the network.
     """
     xs = as_inputs(net, x, whole=True)
     start = init_state(net)
     if state is not None:
         start = _checked_state(state, start, whole=True)
     y, after, signals = _predict(
-        net.replace(origin=Origin(), saved=None), xs, start, trace
+        net.replace(origin=Origin(), saved=None), xs, start, trace, engine
     )
     extra = ([after] if return_state else []) + ([signals] if trace else [])
     return (y, *extra) if extra else y
@@ -260,9 +264,11 @@ def step(net: Network, state: State, x: Any) -> tuple[State, Any]:
     return after, _outputs(net, values)
 
 
-@partial(jax.jit, static_argnames="trace")
-def _predict(net: Network, xs: dict[str, Array], state: State, trace: bool) -> Any:
-    after, values, signals = forward(net, xs, state, whole=True, trace=trace)
+@partial(jax.jit, static_argnames=("trace", "engine"))
+def _predict(
+    net: Network, xs: dict[str, Array], state: State, trace: bool, engine: str
+) -> Any:
+    after, values, signals = forward(net, xs, state, trace=trace, engine=engine)
     return _outputs(net, values), after, signals
 
 

@@ -11,6 +11,7 @@ connections), Cho et al. 2014 (GRU); MathWorks reference pages nnet.cnn.layer.ls
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -405,13 +406,15 @@ class Bidirectional(Recurrent):
         x: Array,
         length: Array | None = None,
         mask: Array | None = None,
+        *,
+        trace: bool = False,
+        engine: str = "xla",
     ) -> tuple[BidirectionalState, Array, dict[str, Array]]:
         """Run over a whole sequence; see `Recurrent.run`."""
-        ahead, along = kernels.unroll(
-            self.forward, state.forward, x, length=length, mask=mask
-        )
-        behind, against = kernels.unroll(
-            self.backward, state.backward, x, reverse=True, length=length, mask=mask
+        scan = partial(kernels.scan, trace=trace, engine=engine)
+        ahead, along = scan(self.forward, state.forward, x, length, mask)
+        behind, against = scan(
+            self.backward, state.backward, x, length, mask, reverse=True
         )
         signals = {f"forward.{name}": value for name, value in along.items()}
         signals |= {f"backward.{name}": value for name, value in against.items()}

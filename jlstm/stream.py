@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from .errors import InputError
+from .errors import InputError, Unsupported
+from .kernels.engines import ENGINES
 from .network import Network, Origin, State, init_state, precision, step
+from .plan import NoPlan, Plan
 from .pytree import Array, pytree
 from .recurrent import Gate, Packed, Recurrent
 
@@ -44,32 +46,48 @@ class Stream:
             a saved network stood (None there means that it stood at its initial state).
         streams: run that many signals side by side; `step` then takes and returns a
             leading axis of that length, and `state` may have it as well.
+        engine: "cpu" runs a step as one call of the C++ kernel, which takes one signal
+            and common layers; "xla" compiles any network; "auto" is the faster that
+            takes it. They agree to rounding.
 
     Raises:
         InputError: a layer needs the whole sequence at once, the state does not fit, or
             double precision is off while the parameters are double.
+        Unsupported: the engine "cpu" was asked for and does not run this.
     """
 
     def __init__(
-        self, net: Network, state: State | None = None, *, streams: int | None = None
+        self,
+        net: Network,
+        state: State | None = None,
+        *,
+        streams: int | None = None,
+        engine: str = "auto",
     ) -> None:
         self._dtype = precision(net)
         self._streams = streams
         self._shapes = {name: net.layers[name].shape() for name in net.inputs}
+        self._one_shape = _one_shape(self._shapes)
         zero = {
             name: np.zeros((*shape.space, shape.channels), self._dtype)
             for name, shape in self._shapes.items()
         }
         jax.eval_shape(step, net, init_state(net), zero)  # raises where it cannot step
-        self._net = _packed(net)
+        self._net = net
         self._outline = init_state(net)
-        self._initial = self._on_device(self._outline)
-        self._state = self._initial if state is None else self._on_device(state)
-        self._advance = _advance if streams is None else _advance_all
-        if streams is not None:
-            zero = {name: np.stack([x] * streams) for name, x in zero.items()}
-        # Compile now, so that the first step takes no longer than the others.
-        self._advance(self._net, self._initial, zero)
+        self._plan = _plan(net, streams, engine)
+        if self._plan is None:
+            self._net = _packed(net)
+            self._advance = _advance if streams is None else _advance_all
+            if streams is not None:
+                zero = {name: np.stack([x] * streams) for name, x in zero.items()}
+        self._initial = self._fitting(self._outline)
+        self._state = self._copied(
+            self._initial if state is None else self._fitting(state)
+        )
+        if self._plan is None:
+            # Compile now, so that the first step takes no longer than the others.
+            self._advance(self._net, self._initial, zero)
 
     def step(self, x: Any) -> Any:
         """Take one time step.
@@ -80,22 +98,52 @@ class Stream:
 
         Returns:
             `y (outputs,)`, a tuple where there are several outputs; with `streams=N`,
-            `(N, outputs)`.
+            `(N, outputs)`. NumPy arrays from the C++ kernel, else JAX's.
 
         Raises:
             InputError: the input does not fit; the state stays as it was.
         """
-        self._state, y = self._advance(self._net, self._state, self._as_input(x))
-        return y
+        if self._plan is None:
+            self._state, y = self._advance(self._net, self._state, self._as_input(x))
+            return y
+        y = np.empty(self._plan.outputs, self._dtype)
+        self._plan.step(self._flat(x), self._state, y)
+        return self._plan.split(y)
+
+    def step_many(self, x: Any) -> Any:
+        """Take the next `T` time steps at once.
+
+        Arguments:
+            x: `(T, features)`, or several inputs as in `step`; with `streams=N`,
+                `(T, N, features)`.
+
+        Returns:
+            `y (T, outputs)`, or `(T, N, outputs)`; a tuple for several outputs.
+
+        Raises:
+            InputError: the input does not fit; the state stays as it was.
+        """
+        xs = self._as_input(x, many=True)
+        if self._plan is None:
+            advance = _advance_far if self._streams is None else _advance_all_far
+            self._state, y = advance(self._net, self._state, xs)
+            return y
+        flat = [np.asarray(a).reshape(len(a), -1) for a in xs.values()]
+        whole = np.ascontiguousarray(np.concatenate(flat, axis=1))
+        y = np.empty((len(whole), self._plan.outputs), self._dtype)
+        self._plan.run(whole, self._state, y)
+        return self._plan.split(y)
 
     def reset(self) -> None:
         """Return to the initial state of the network, as MATLAB's `resetState`."""
-        self._state = self._initial
+        self._state = self._copied(self._initial)
 
     @property
     def state(self) -> State:
         """The state after the last step, by layer; also what `predict` takes."""
-        return dict(self._state)
+        return dict(
+            self._state if self._plan is None else self._plan.state(self._state)
+        )
 
     def snapshot(self) -> State:
         """The present state, to come back to; later steps do not change it."""
@@ -107,19 +155,36 @@ class Stream:
         Raises:
             InputError: the state of another network.
         """
-        self._state = self._on_device(snapshot)
+        self._state = self._fitting(snapshot)
 
     def fork(self) -> Stream:
         """Another stream over the same weights, independent, in the same state."""
         other = object.__new__(Stream)
         other.__dict__.update(self.__dict__)
+        other._state = self._copied(self._state)
         return other
 
     def __repr__(self) -> str:
         many = "" if self._streams is None else f", streams={self._streams}"
         return f"Stream({self._net!r}{many})"
 
-    def _as_input(self, x: Any) -> dict[str, Any]:
+    def _flat(self, x: Any) -> np.ndarray:
+        """The inputs of a step side by side."""
+        if (
+            type(x) is np.ndarray
+            and x.dtype == self._dtype
+            and x.shape == self._one_shape
+            and x.flags.c_contiguous
+        ):
+            return x
+        return np.concatenate([np.ravel(a) for a in self._as_input(x).values()])
+
+    @staticmethod
+    def _copied(state: Any) -> Any:
+        """A state that steps may overwrite: those of JAX never are."""
+        return state.copy() if isinstance(state, np.ndarray) else state
+
+    def _as_input(self, x: Any, many: bool = False) -> dict[str, Any]:
         names = tuple(self._shapes)
         if len(names) == 1 and not isinstance(x, dict):
             x = {names[0]: x}
@@ -131,9 +196,15 @@ class Stream:
                 found=", ".join(x) if isinstance(x, dict) else type(x).__name__,
                 expected=f"a tuple or a dict of {', '.join(names)}",
             )
-        return {name: self._as_array(name, value) for name, value in x.items()}
+        found = {name: self._as_array(name, x[name], many) for name in names}
+        if len({len(a) for a in found.values()}) > 1 and many:
+            raise InputError(
+                "the inputs have different numbers of steps",
+                found={name: len(a) for name, a in found.items()},
+            )
+        return found
 
-    def _as_array(self, name: str, x: Any) -> Any:
+    def _as_array(self, name: str, x: Any, steps: bool = False) -> Any:
         place = f"input '{name}'"
         if isinstance(x, Tracer):
             raise InputError(
@@ -155,17 +226,19 @@ class Stream:
             raise InputError("complex input", place=place, expected="real numbers")
         shape = self._shapes[name]
         many = () if self._streams is None else (self._streams,)
-        if x.shape != (*many, *shape.space, shape.channels):
+        expected = (*many, *shape.space, shape.channels)
+        if x.shape[steps:] != expected or x.ndim != len(expected) + steps:
             raise InputError(
                 "the input does not fit the network",
                 place=place,
                 found=f"shape {x.shape}",
-                expected=(*many, *shape.space, shape.channels),
-                do="pass one time step, or use predict for a whole sequence",
+                expected=("time", *expected) if steps else expected,
+                do="step takes one time step, step_many several, predict a sequence",
             )
         return x
 
-    def _on_device(self, state: State) -> State:
+    def _fitting(self, state: State) -> Any:
+        """A state as it is kept: checked, copied, in the engine's form."""
         leaves, structure = jax.tree.flatten(dict(state))
         like, expected = jax.tree.flatten(self._outline)
         many = () if self._streams is None else (self._streams,)
@@ -185,7 +258,39 @@ class Stream:
             np.array(np.broadcast_to(leaf, (*many, *same.shape)), self._dtype)
             for leaf, same in zip(leaves, like, strict=True)
         ]
-        return jax.device_put(jax.tree.unflatten(structure, copies))
+        fitting = jax.tree.unflatten(structure, copies)
+        return (
+            jax.device_put(fitting) if self._plan is None else self._plan.flat(fitting)
+        )
+
+
+def _one_shape(shapes: dict[str, Any]) -> tuple[int, ...] | None:
+    """The shape of a step of the one input, if there is only one."""
+    if len(shapes) != 1:
+        return None
+    (shape,) = shapes.values()
+    return (*shape.space, shape.channels)
+
+
+def _plan(net: Network, streams: int | None, engine: str) -> Plan | None:
+    if engine not in ENGINES:
+        raise InputError(
+            "no such engine", found=repr(engine), expected=", ".join(ENGINES)
+        )
+    if engine == "xla":
+        return None
+    try:
+        if streams is not None:
+            raise NoPlan("several streams")
+        return Plan(net)
+    except NoPlan as why:
+        if engine == "auto":
+            return None
+        raise Unsupported(
+            "the engine 'cpu' does not step this network",
+            found=str(why),
+            do="engine='xla' takes every network, 'auto' picks the faster that does",
+        ) from None
 
 
 @pytree
@@ -233,3 +338,14 @@ def _pack(layer: Any) -> _PackedLayer:
 
 _advance = jax.jit(step)
 _advance_all = jax.jit(jax.vmap(step, in_axes=(None, 0, 0)))
+
+
+@jax.jit
+def _advance_far(net: Network, state: State, xs: Any) -> tuple[State, Any]:
+    return jax.lax.scan(lambda s, x: step(net, s, x), state, xs)
+
+
+@jax.jit
+def _advance_all_far(net: Network, state: State, xs: Any) -> tuple[State, Any]:
+    every = jax.vmap(step, in_axes=(None, 0, 0))
+    return jax.lax.scan(lambda s, x: every(net, s, x), state, xs)

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 FLOORS = [
     {"errors", "pytree", "config"},
     {"activations", "kernels", "layers", "gates", "recurrent"},
-    {"graph", "forward", "network", "auditing", "inspection"}
+    {"graph", "forward", "network", "plan", "auditing", "inspection"}
     | {"statespace", "equilibrium", "linearization"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"}
@@ -21,7 +21,7 @@ FLOORS = [
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
     {"metrics", "dataset", "scoring", "training", "finetuning", "ensemble"},
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
-    | {"tensorboard", "runs"},
+    | {"tensorboard", "runs", "bench"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}

@@ -92,7 +92,9 @@ def test_what_is_asked_for_is_what_returns(rng):
     y = predict(net, x)
     with_state, state = predict(net, x, return_state=True)
     with_trace, trace = predict(net, x, trace=True)
-    assert np.array_equal(y, with_state) and np.array_equal(y, with_trace)
+    assert np.array_equal(y, with_state) and error(with_trace, y) <= 1e-6
+    # A trace is made by this engine alone.
+    assert np.array_equal(predict(net, x, engine="xla"), with_trace)
     assert isinstance(state["lstm"], LSTMState) and "lstm.c" in trace
 
 
@@ -224,7 +226,8 @@ def test_batch_over_eight_devices_equals_one(rng):
     x = rng.normal(size=(16, T, C)).astype(np.float32)
     mesh = Mesh(np.array(jax.devices()), ("batch",))
     spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
-    run = jax.jit(jax.vmap(partial(predict, net)))
+    # The C++ kernel is given the whole batch, and uses all cores by itself.
+    run = jax.jit(jax.vmap(partial(predict, net, engine="xla")))
     found = run(spread)
     assert len(found.sharding.device_set) == 8
     assert not found.sharding.is_fully_replicated

@@ -10,12 +10,13 @@ import numpy as np
 import oracles
 import pytest
 import reference
-from networks import assert_identical, lstm, normal
+from networks import assert_identical, gru, lstm, normal
 from recordings import draw, signal
 
 from jlstm import layers as L
-from jlstm.errors import InputError
+from jlstm.errors import InputError, Unsupported
 from jlstm.formats import matlab
+from jlstm.kernels import engines
 from jlstm.network import Network, Node, init_state, predict, step
 from jlstm.recurrent import Bidirectional, LSTMState
 from jlstm.stream import Stream
@@ -194,7 +195,7 @@ def test_a_network_of_matlab(file, nets, rng):
 
 
 def test_weights_are_packed_once_and_not_at_every_step(net, x):
-    stream = Stream(net)
+    stream = Stream(net, engine="xla")
 
     def joined(net: Network, state: Any) -> int:
         return str(jax.make_jaxpr(step)(net, state, x[0])).count("concatenate")
@@ -337,3 +338,114 @@ def test_repr(net):
         repr(Stream(net, streams=2))
         == "Stream(Network(in > one > two > fc), streams=2)"
     )
+
+
+# --- engines --------------------------------------------------------------------------
+
+
+KERNEL = engines.available()[0]
+needs_kernel = pytest.mark.skipif(not KERNEL.usable, reason=KERNEL.reason)
+
+
+def branches(rng: np.random.Generator) -> Network:
+    """Every operation that a plan has for layers, and two outputs."""
+    layers = {
+        "in": L.Input(
+            (3,),
+            normalization="zscore",
+            mean=np.float32([1000, -50, 0.1]),
+            std=np.float32([2, 0.5, 0.01]),
+        ),
+        "scale": L.Scaling(normal(rng, 3), normal(rng, 3)),
+        "lstm": lstm(rng, 6, 3),
+        "gru": gru(rng, 4, 6),
+        "drop": L.Dropout(0.5),
+        "wide": L.Concatenation(),
+        "relu": L.Activation("leaky-relu", (0.3,)),
+        "fc": L.FullyConnected(normal(rng, 6, 10), normal(rng, 6)),
+        "sum": L.Addition(),
+        "product": L.Multiplication(),
+        "classes": L.Softmax(),
+        "last": L.Activation("hard-sigmoid"),
+    }
+    graph = [
+        Node("in", ()), Node("scale", ("in",)), Node("lstm", ("scale",)),
+        Node("gru", ("lstm",)), Node("drop", ("gru",)), Node("wide", ("lstm", "drop")),
+        Node("relu", ("wide",)), Node("fc", ("relu",)), Node("sum", ("fc", "lstm")),
+        Node("product", ("sum", "fc")), Node("classes", ("product",)),
+        Node("last", ("gru",)),
+    ]  # fmt: skip
+    return Network.build(layers, graph, outputs=("classes", "last"))
+
+
+@needs_kernel
+def test_both_engines_step_alike(rng, double):
+    net = branches(rng).astype("float64")
+    x = np.asarray(net.layers["in"].mean) + rng.normal(size=(STEPS, 3))
+    fast, slow = Stream(net, engine="cpu"), Stream(net, engine="xla")
+    whole = predict(net, x, engine="xla")
+    for t in range(5):
+        for a, b, c in zip(fast.step(x[t]), slow.step(x[t]), whole, strict=True):
+            assert isinstance(a, np.ndarray)
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
+            np.testing.assert_allclose(a, c[t], rtol=0, atol=1e-13)
+    assert_near(fast.state, slow.state)
+    many = fast.step_many(x[5:])
+    for a, b, c in zip(many, slow.step_many(x[5:]), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(a, c[5:], rtol=0, atol=1e-13)
+    assert_near(fast.state, slow.state)
+
+
+def assert_near(found: Any, wanted: Any) -> None:
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-13), found, wanted
+    )
+
+
+@pytest.mark.parametrize("engine", ["auto", "xla"])
+def test_many_steps_are_steps(net, oracle, x, engine):
+    stream = Stream(net, engine=engine)
+    stream.step(x[0])
+    close(stream.step_many(x[1:]), oracle(x)[1:])
+    with pytest.raises(InputError, match="does not fit"):
+        stream.step_many(x[0])
+    stream.reset()
+    close(stream.step_many(x), oracle(x))
+
+
+def test_many_steps_of_many_streams(net, oracle, x):
+    stream = Stream(net, streams=2)
+    both = np.stack([x, x[::-1]], axis=1)
+    y = stream.step_many(both)
+    assert y.shape == (STEPS, 2, SIZES[-1])
+    close(y[:, 0], oracle(x))
+    close(y[:, 1], oracle(x[::-1]))
+
+
+@needs_kernel
+def test_what_a_plan_cannot_hold_goes_through_jax(net, x, oracle):
+    clipped = net.replace(layers=net.layers | {"fc2": L.Clip(-0.1, 0.1)})
+    clipped = Network.build(
+        dict(clipped.layers), [*net.graph, Node("fc2", (net.outputs[0],))]
+    )
+    close(run(Stream(clipped), x), np.clip(oracle(x), -0.1, 0.1))
+    with pytest.raises(Unsupported, match=r"'fc2' .Clip.") as error:
+        Stream(clipped, engine="cpu")
+    assert "engine='xla'" in str(error.value)
+    with pytest.raises(Unsupported, match="several streams"):
+        Stream(net, engine="cpu", streams=2)
+    with pytest.raises(InputError, match="no such engine"):
+        Stream(net, engine="fast")
+
+
+@needs_kernel
+def test_a_step_leaves_the_input_alone_and_returns_its_own_memory(net, x):
+    stream = Stream(net)
+    given = x[0].astype(np.float32)
+    y = stream.step(given)
+    before = y.copy()
+    stream.step(given)
+    np.testing.assert_array_equal(given, x[0].astype(np.float32))
+    np.testing.assert_array_equal(y, before)

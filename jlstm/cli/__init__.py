@@ -17,6 +17,7 @@ import tyro
 from ..config import read_config
 from ..errors import InputError, JlstmError
 from .comparing import diagnose, validate
+from .measuring import bench
 from .options import REFUSED
 from .showing import demo
 from .training import finetune
@@ -33,6 +34,7 @@ jlstm: trained recurrent networks of MATLAB, Keras, PyTorch, ONNX in JAX, with p
   jlstm finetune net.mat --data d.csv --out runs/pump  its training continued
   jlstm convert runs/pump net_tuned.mat                and back to MATLAB
   jlstm convert model.keras net.onnx                   from any format to any other
+  jlstm bench net.mat --batch 64                       how fast, beside other libraries
 
 Commands (jlstm COMMAND --help says more):
 {commands}
@@ -56,6 +58,7 @@ COMMANDS = {
     "stream": stream,
     "convert": convert,
     "matlab-script": matlab_script,
+    "bench": bench,
 }
 
 

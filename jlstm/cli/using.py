@@ -11,6 +11,7 @@ import tyro
 
 from ..errors import InputError
 from .options import (
+    Engine,
     File,
     Flag,
     Layout,
@@ -26,17 +27,19 @@ from .options import (
 
 
 def inspect(
-    file: File,
+    file: Annotated[Path | None, tyro.conf.Positional] = None,
     /,
     *,
     variable: Name = None,
     layers: Toml = None,
+    engines: Flag = False,
     json: Flag = False,
 ) -> int:
     """Show a network: layers, shapes, settings, parameters, state, class names.
 
     Examples: jlstm inspect net.mat --variable airCompNet
     jlstm inspect model.pth --layers net.toml
+    jlstm inspect --engines
 
     Arrays alone do not tell what is computed with them. Weights extracted by hand and
     PyTorch state dicts need a TOML file that describes the layers in their order, each
@@ -52,12 +55,20 @@ def inspect(
         variable: which network, where there are several: net, results.net, nets{2}; or
             which state dict of a checkpoint.
         layers: how arrays form a network, where the file does not tell.
+        engines: show instead what can run recurrent layers on this machine and, with
+            a file, what will run each of its layers, and why.
         json: print JSON for scripts.
     """
     from ..auditing import audit
-    from ..inspection import layer_table, notices
+    from ..inspection import engine_table, engine_words, layer_table, notices
 
-    net = load(file, variable, layers, quiet=True)
+    if file is None and not engines:
+        raise InputError("no file", expected="jlstm inspect FILE, or --engines")
+    net = None if file is None else load(file, variable, layers, quiet=True)
+    if engines:
+        print_json(engine_table(net)) if json else print(engine_words(net))
+        return 0
+    assert net is not None
     if not json:
         print(net)
         return 0
@@ -88,6 +99,7 @@ def predict(
     layout: Layout = "auto",
     state: Start = "initial",
     precision: Precision = "auto",
+    engine: Engine = "auto",
 ) -> int:
     """Run a network over recorded sequences.
 
@@ -106,6 +118,8 @@ def predict(
         layout: orientation of the input, where both would fit the network.
         state: start from the initial state, or from the one the network was saved in.
         precision: arithmetic to compute in; auto is that of the network.
+        engine: what runs recurrent layers; auto is the fastest that takes them, see
+            jlstm inspect --engines.
     """
     import numpy as np
 
@@ -119,7 +133,7 @@ def predict(
     with given.in_precision(net, precision) as net:
         begin = net.saved if state == "saved" else None
         for x in given.progress(sequences, "predicting"):
-            y = run(net, x, state=begin)
+            y = run(net, x, state=begin, engine=engine)
             results.append(tuple(map(np.asarray, y if isinstance(y, tuple) else (y,))))
     suffix = ".csv" if output is None else output.suffix.lower()
     data = given.table(results, suffix, given.columns(net))

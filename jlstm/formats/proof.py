@@ -68,7 +68,7 @@ def _answered(net: Network, rng: np.random.Generator, steps: int) -> Golden:
     ]
     steps = min([least, *most])
     while True:
-        inputs = tuple(_signal(net, name, rng, steps) for name in net.inputs)
+        inputs = tuple(signal(net, name, rng, steps) for name in net.inputs)
         try:
             outputs = _outputs(net, inputs, net.initial)
             break
@@ -95,9 +95,7 @@ def _answered(net: Network, rng: np.random.Generator, steps: int) -> Golden:
     return Golden(inputs, outputs, note=note)
 
 
-def _signal(
-    net: Network, name: str, rng: np.random.Generator, steps: int
-) -> np.ndarray:
+def signal(net: Network, name: str, rng: np.random.Generator, steps: int) -> np.ndarray:
     """An input for one input layer, in the precision of the network."""
     layer: Any = net.layers[name]
     size = layer.size

@@ -1,82 +1,62 @@
-"""How a recurrence is executed. `lax.scan` always works; faster engines plug in here.
+"""How a recurrence is executed: one function, and engines behind it.
 
 A recurrent layer describes itself to an engine by three methods:
 
     packed = layer.pack()                      # once per call, never per step
     z = layer.project(packed, x)               # everything that needs no state
     state, signals = layer.cell(packed, z_t, state)
+
+`lax.scan` over these is the engine "xla", which takes every layer on every device.
+The engine "cpu" knows the equations of LSTM and GRU itself (`cpu.py`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import jax
-from jax import lax
-
 from ..pytree import Array
+from .engines import chosen
+from .products import dot, transform
+from .recurrence import recurrence
+from .reference import stand_still, unroll
+
+__all__ = ["dot", "scan", "stand_still", "transform"]
 
 
-def dot(a: Array, b: Array) -> Array:
-    """Matrix product in the full precision of its operands.
-
-    Accelerators otherwise round float32 factors to TF32 or bfloat16, which costs
-    three decimal digits and would break the equality with the original network.
-    """
-    return jax.numpy.matmul(a, b, precision=lax.Precision.HIGHEST)
-
-
-def transform(weights: Array, x: Array) -> Array:
-    """`W x` for one vector `(K,)`, or for each row of `(time, K)`.
-
-    A vector is multiplied from the right: XLA on the CPU would otherwise transpose the
-    weights anew at every step.
-    """
-    return dot(weights, x) if x.ndim == 1 else dot(x, weights.T)
-
-
-def unroll(
+def scan(
     layer: Any,
     state: Any,
     x: Array,
-    *,
-    reverse: bool = False,
     length: Array | None = None,
     mask: Array | None = None,
+    *,
+    reverse: bool = False,
+    trace: bool = False,
+    engine: str = "xla",
 ) -> tuple[Any, dict[str, Array]]:
     """Run a recurrent layer over `x (time, features)`.
 
-    The input projection of all steps is one matrix product; only the recurrent one
-    is left inside the loop. After the first `length` steps, where that is given, the
-    state stands still: before it moves, in the reverse direction. It stands still as
-    well where `mask (time, 1)` is 0.
+    Arguments:
+        layer: an LSTM, GRU or RNN.
+        state: where it starts.
+        x: one sequence; batches are `jax.vmap`, which an engine sees as one batch.
+        length: after so many steps the state stands still, in the reverse direction
+            before it moves.
+        mask: `(time, 1)`; the state stands still as well where it is 0.
+        reverse: from the last step to the first.
+        trace: every signal of the cell, not its output alone.
+        engine: a name of `engines.ENGINES`, or "auto".
 
     Returns:
-        the state after the last step, and every signal of the cell over time:
-        `{"h": (time, hidden), ...}`. What the caller does not use, XLA removes.
+        the state after the last step, and signals over time: `{"h": (time, hidden)}`,
+        with `trace` all of them.
+
+    Raises:
+        Unsupported: an engine by name that does not take this.
     """
-    packed = layer.pack()
-    z = layer.project(packed, x)
-    if length is None and mask is None:
-        return lax.scan(
-            lambda carry, z_t: layer.cell(packed, z_t, carry), state, z, reverse=reverse
-        )
-    still = jax.numpy.zeros(x.shape[0], bool)
-    if length is not None:
-        still |= jax.numpy.arange(x.shape[0], dtype=length.dtype) >= length
-    if mask is not None:
-        still |= mask[:, 0] == 0
-
-    def step(carry: Any, now: Any) -> tuple[Any, dict[str, Array]]:
-        stays, z_t = now
-        return stand_still(stays, carry, *layer.cell(packed, z_t, carry))
-
-    return lax.scan(step, state, (still, z), reverse=reverse)
-
-
-def stand_still(
-    stays: Array, old: Any, new: Any, signals: dict[str, Array]
-) -> tuple[Any, dict[str, Array]]:
-    """The old state where `stays`, else the new one; so its parts among the signals."""
-    kept = jax.tree.map(lambda a, b: jax.numpy.where(stays, a, b), old, new)
-    return kept, signals | kept._asdict()
+    special = "a trace of signals" if trace else None if mask is None else "a mask"
+    other = chosen(layer, engine, special)
+    if other is None:
+        return unroll(layer, state, x, length, mask, reverse=reverse)
+    after, ys = recurrence(layer, state, x, length, reverse=reverse, engine=other)
+    return after, {"h": ys}

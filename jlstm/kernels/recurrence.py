@@ -1,0 +1,338 @@
+"""The recurrence of one layer as a primitive of JAX, with engines behind it.
+
+    ys, state' = recurrence(layer, x, state)          x (B, T, C), ys (B, T, P)
+
+Every operand has its batch in front, and `jax.vmap` makes that batch larger: whatever
+the caller maps over, an engine sees one batch of sequences and picks its own layout.
+The derivative is split where JAX splits it, so that both directions of differentiation
+stay, to any order:
+
+    run                ys, state' and what the engine keeps for the way back
+    tangent            the derivative of (ys, state') along a direction, linear in it
+    backward           the transpose of `tangent`: cotangents to gradients
+
+An engine lowers `run` and `backward`; the rest follows from `reference.batch`, by which
+all three are defined.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from ..pytree import Array
+from . import reference
+
+
+@dataclasses.dataclass(frozen=True)
+class Recurrence:
+    """What does not change from call to call: all that is compiled in."""
+
+    layer: Any
+    """The tree of the layer's arrays, settings inside."""
+    state: Any
+    """The tree of the state's arrays."""
+    ragged: bool
+    """Whether the lengths of the sequences are an operand."""
+    reverse: bool
+    engine: Any
+
+    @property
+    def rows(self) -> int:
+        """How many operands have a batch axis: x, the lengths, the state."""
+        return 1 + self.ragged + self.state.num_leaves
+
+    def apply(self, *operands: Any) -> list[Any]:
+        """`[ys, *state']` by `lax.scan`."""
+        x, length, state, layer = self.parts(operands)
+        after, ys = reference.batch(layer, state, x, length, reverse=self.reverse)
+        return [ys, *jax.tree.leaves(after)]
+
+    def parts(self, operands: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
+        """`x, length or None, state, layer` of the operands."""
+        x, *rest = operands[: self.rows]
+        length = rest.pop(0) if self.ragged else None
+        state = jax.tree.unflatten(self.state, rest)
+        layer = jax.tree.unflatten(self.layer, operands[self.rows : self.count])
+        return x, length, state, layer
+
+    @property
+    def count(self) -> int:
+        """How many operands there are."""
+        return self.rows + self.layer.num_leaves
+
+    @property
+    def answers(self) -> int:
+        """How many results there are: ys and the state."""
+        return 1 + self.state.num_leaves
+
+
+def recurrence(
+    layer: Any,
+    state: Any,
+    x: Array,
+    length: Array | None = None,
+    *,
+    reverse: bool = False,
+    engine: Any,
+) -> tuple[Any, Array]:
+    """Run `layer` over one sequence `x (T, C)` by an engine.
+
+    Arguments:
+        layer: a recurrent layer that the engine takes.
+        state: where it starts.
+        x: the sequence.
+        length: the steps after which the state stands still, as in `unroll`.
+        reverse: from the last step to the first.
+        engine: what lowers it, with `saved`, `run` and `backward`; hashable.
+
+    Returns:
+        the state after the sequence, and the outputs `(T, P)`.
+    """
+    arrays, tree = jax.tree.flatten(layer)
+    parts, states = jax.tree.flatten(state)
+    lengths = [] if length is None else [length.astype("int32")]
+    spec = Recurrence(tree, states, length is not None, reverse, engine)
+    rows = [jnp.asarray(a)[None] for a in (x, *lengths, *parts)]
+    ys, *after = _run.bind(*rows, *map(jnp.asarray, arrays), spec=spec, keep=False)
+    return jax.tree.unflatten(states, [a[0] for a in after]), ys[0]
+
+
+def _define(name: str, reference: Callable[..., list[Any]]) -> Primitive:
+    """A primitive that is what `reference(*operands, **settings)` computes.
+
+    Derivatives of it, where nothing else is said, are those of the reference.
+    """
+    primitive = Primitive(f"jlstm_{name}")
+    primitive.multiple_results = True
+
+    @functools.partial(jax.jit, static_argnames="settings")
+    def alone(*operands: Any, settings: tuple[tuple[str, Any], ...]) -> Any:
+        return primitive.bind(*operands, **dict(settings))
+
+    def outline(*operands: Any, **settings: Any) -> Any:
+        shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in operands]
+        found = jax.eval_shape(functools.partial(reference, **settings), *shapes)
+        return [ShapedArray(a.shape, a.dtype) for a in found]
+
+    def differentiate(
+        primals: Sequence[Any], tangents: Sequence[Any], **settings: Any
+    ) -> tuple[Any, Any]:
+        return jax.jvp(
+            functools.partial(reference, **settings),
+            tuple(primals),
+            tuple(map(ad.instantiate_zeros, tangents)),
+        )
+
+    primitive.def_impl(
+        lambda *operands, **settings: alone(*operands, settings=tuple(settings.items()))
+    )
+    primitive.def_abstract_eval(outline)
+    ad.primitive_jvps[primitive] = differentiate
+    mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=True))
+    return primitive
+
+
+def _run_reference(*operands: Any, spec: Recurrence, keep: bool) -> list[Any]:
+    kept = spec.engine.kept(*operands, spec=spec) if keep else []
+    # The way back that belongs to this reference needs nothing kept.
+    return [*spec.apply(*operands), *(jnp.zeros(a.shape, a.dtype) for a in kept)]
+
+
+def _tangent_reference(
+    *operands: Any, spec: Recurrence, which: tuple[bool, ...]
+) -> list[Any]:
+    primals = operands[: spec.count]
+    moved = iter(operands[len(operands) - sum(which) :])
+    return jax.jvp(
+        lambda *chosen: spec.apply(*_merged(primals, chosen, which)),
+        tuple(p for p, w in zip(primals, which, strict=True) if w),
+        tuple(moved),
+    )[1]
+
+
+def _backward_reference(
+    *operands: Any, spec: Recurrence, which: tuple[bool, ...]
+) -> list[Any]:
+    primals = operands[: spec.count]
+    cotangents = operands[len(operands) - spec.answers :]
+    _, back = jax.vjp(
+        lambda *chosen: spec.apply(*_merged(primals, chosen, which)),
+        *(p for p, w in zip(primals, which, strict=True) if w),
+    )
+    return list(back(list(cotangents)))
+
+
+def _merged(
+    primals: Sequence[Any], chosen: Sequence[Any], which: Sequence[bool]
+) -> list[Any]:
+    some = iter(chosen)
+    return [next(some) if w else p for p, w in zip(primals, which, strict=True)]
+
+
+_run = _define("run", _run_reference)
+_tangent = _define("tangent", _tangent_reference)
+_backward = _define("backward", _backward_reference)
+
+
+def _differentiate_run(
+    primals: Sequence[Any], tangents: Sequence[Any], *, spec: Recurrence, keep: bool
+) -> tuple[Any, Any]:
+    results = _run.bind(*primals, spec=spec, keep=True)
+    which = tuple(type(t) is not ad.Zero for t in tangents)
+    # Lengths are whole numbers: nothing moves them.
+    which = tuple(w and not (spec.ragged and k == 1) for k, w in enumerate(which))
+    moved = [t for t, w in zip(tangents, which, strict=True) if w]
+    kept = results[spec.answers :]
+    # The transpose wants the outputs and what was kept, and is linear in the tangents.
+    slopes = _tangent.bind(*primals, results[0], *kept, *moved, spec=spec, which=which)
+    if not keep:
+        return results[: spec.answers], slopes
+    # The way back is differentiated by its reference, which needs nothing kept.
+    return results, [*slopes, *map(jnp.zeros_like, kept)]
+
+
+def _transpose_tangent(
+    cotangents: Sequence[Any],
+    *operands: Any,
+    spec: Recurrence,
+    which: tuple[bool, ...],
+) -> list[Any]:
+    known = operands[: len(operands) - sum(which)]
+    gradients = _backward.bind(
+        *known, *map(ad.instantiate_zeros, cotangents), spec=spec, which=which
+    )
+    return [*([None] * len(known)), *gradients]
+
+
+ad.primitive_jvps[_run] = _differentiate_run
+ad.primitive_transposes[_tangent] = _transpose_tangent
+
+
+Axes = list[int | None]
+"""Where operands or results have their batch; None where they are shared."""
+
+
+def _batched(
+    primitive: Primitive,
+    given: Callable[..., Axes | None],
+    made: Callable[..., Axes],
+    otherwise: Callable[..., Any],
+) -> None:
+    """Define what `jax.vmap` does: a larger batch, unless what is shared is mapped.
+
+    `given` are the axes of the operands, None where results are sums over the batch;
+    `made` those of the results; `otherwise` serves what cannot be one batch.
+    """
+
+    def rule(operands: Sequence[Any], mapped: Sequence[Any], **settings: Any) -> Any:
+        fronted = [
+            a if axis is None else jnp.moveaxis(a, axis, 0)
+            for a, axis in zip(operands, mapped, strict=True)
+        ]
+        moving = [axis is not None for axis in mapped]
+        axes = given(len(operands), **settings)
+        if axes is None or any(
+            m and axis is None for m, axis in zip(moving, axes, strict=True)
+        ):
+            results = otherwise(fronted, moving, **settings)
+            return results, [0] * len(results)
+        count = next(a.shape[0] for a, m in zip(fronted, moving, strict=True) if m)
+        size = operands[0].shape[0] if mapped[0] is None else fronted[0].shape[1]
+        merged = []
+        for a, m, axis in zip(fronted, moving, axes, strict=True):
+            if axis is not None:
+                many = a if m else jnp.broadcast_to(a, (count, *a.shape))
+                many = jnp.moveaxis(many, 0, axis)
+                head, tail = many.shape[:axis], many.shape[axis + 2 :]
+                a = many.reshape(*head, count * size, *tail)
+            merged.append(a)
+        results = primitive.bind(*merged, **settings)
+        where = [axis or 0 for axis in made(len(results), **settings)]
+        split = []
+        for r, axis in zip(results, where, strict=True):
+            head, tail = r.shape[:axis], r.shape[axis + 1 :]
+            split.append(r.reshape(*head, count, size, *tail))
+        return split, where
+
+    batching.primitive_batchers[primitive] = rule
+
+
+def _one_by_one(primitive: Primitive) -> Callable[..., Any]:
+    def run(operands: Sequence[Any], mapped: Sequence[bool], **settings: Any) -> Any:
+        some = [a for a, m in zip(operands, mapped, strict=True) if m]
+        return jax.lax.map(
+            lambda now: primitive.bind(*_merged(operands, now, mapped), **settings),
+            some,
+        )
+
+    return run
+
+
+def _tangents_together(
+    operands: Sequence[Any], mapped: Sequence[bool], **settings: Any
+) -> Any:
+    return jax.vmap(
+        functools.partial(_tangent_reference, **settings),
+        in_axes=tuple(0 if m else None for m in mapped),
+    )(*operands)
+
+
+def _shared(count: int, spec: Recurrence, kept: bool) -> Axes:
+    """The axes of `count` operands: the arrays of the layer are shared."""
+    axes: Axes = [0] * spec.rows + [None] * spec.layer.num_leaves
+    # After the primals come ys and what was kept of them, then cotangents.
+    axes += [0, spec.engine.kept_axis] if kept else []
+    return axes + [0] * (count - len(axes))
+
+
+def _answers(count: int, *, spec: Recurrence, **_: Any) -> Axes:
+    """The axes of ys, the state, and what is kept."""
+    axes: Axes = [0] * spec.answers
+    return axes + [spec.engine.kept_axis] * (count - spec.answers)
+
+
+def _given_to_run(count: int, *, spec: Recurrence, keep: bool) -> Axes:
+    return _shared(count, spec, kept=False)
+
+
+def _given_to_tangent(count: int, *, spec: Recurrence, which: tuple[bool, ...]) -> Axes:
+    moved: Axes = [0 if k < spec.rows else None for k, w in enumerate(which) if w]
+    return _shared(count - len(moved), spec, kept=True) + moved
+
+
+def _given_to_backward(
+    count: int, *, spec: Recurrence, which: tuple[bool, ...]
+) -> Axes | None:
+    return None if any(which[spec.rows :]) else _shared(count, spec, kept=True)
+
+
+_batched(_run, _given_to_run, _answers, _one_by_one(_run))
+_batched(_tangent, _given_to_tangent, _answers, _tangents_together)
+_batched(_backward, _given_to_backward, lambda n, **_: [0] * n, _one_by_one(_backward))
+
+
+def _lowered(primitive: Primitive, method: str, otherwise: Callable[..., Any]) -> None:
+    """Where the program is compiled for the engine's platform, the engine runs it."""
+    for platform in ("cpu", "cuda"):
+
+        def compute(*operands: Any, _on: str = platform, **settings: Any) -> Any:
+            engine = settings["spec"].engine
+            if engine.platform != _on:
+                return otherwise(*operands, **settings)
+            return getattr(engine, method)(*operands, **settings)
+
+        rule = mlir.lower_fun(compute, multiple_results=True)
+        mlir.register_lowering(primitive, rule, platform=platform)
+
+
+_lowered(_run, "run", _run_reference)
+_lowered(_backward, "backward", _backward_reference)

@@ -1,0 +1,239 @@
+"""Every engine gives what `lax.scan` gives, under every transformation of JAX.
+
+What `lax.scan` gives is compared with PyTorch, Keras and MATLAB in test_recurrent.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jlstm.errors import InputError, Unsupported
+from jlstm.kernels import engines, scan
+from jlstm.recurrent import GRU, LSTM, RNN, Gate, Peephole
+
+B, T, C, H = 4, 7, 3, 5
+KERNEL = engines.available()[0]
+needs_kernel = pytest.mark.skipif(not KERNEL.usable, reason=KERNEL.reason)
+LAYERS = {
+    "lstm": (LSTM, {}),
+    "lstm, hard": (
+        LSTM,
+        {"gate_activation": "hard-sigmoid", "state_activation": "softsign"},
+    ),
+    "gru after": (GRU, {}),
+    "gru biased": (GRU, {"reset_mode": "recurrent-bias-after-multiplication"}),
+    "gru before": (GRU, {"reset_mode": "before-multiplication"}),
+}
+
+
+def layer(kind="lstm", hidden=H, dtype=np.float64):
+    made, settings = LAYERS[kind]
+    rng = np.random.default_rng(hidden)
+    sizes = [(hidden, C), (hidden, hidden), (hidden,)]
+    sizes += [(hidden,)] if kind == "gru biased" else []
+    gates = {
+        name: Gate(*(rng.normal(0, hidden**-0.5, size).astype(dtype) for size in sizes))
+        for name in made.gates
+    }
+    return made(**gates, **settings)
+
+
+def start(of, dtype=np.float64):
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda a: rng.normal(0, 0.5, a.shape).astype(dtype), of.init_state()
+    )
+
+
+def sequences(dtype=np.float64):
+    return np.random.default_rng(2).normal(size=(B, T, C)).astype(dtype)
+
+
+def runner(engine, reverse=False):
+    def run(of, state, x, length=None):
+        after, signals = scan(of, state, x, length, reverse=reverse, engine=engine)
+        return after, signals["h"]
+
+    return run
+
+
+def many(run):
+    return jax.vmap(run, in_axes=(None, None, 0, 0))
+
+
+def scalar(run):
+    def loss(*operands):
+        return sum(jnp.sum(jnp.sin(a)) for a in jax.tree.leaves(run(*operands)))
+
+    return loss
+
+
+def plain(run):
+    """One sequence, forward."""
+    return run
+
+
+TRANSFORMED = {
+    "run": plain,
+    "jit": jax.jit,
+    "vmap": many,
+    "jit vmap": lambda run: jax.jit(many(run)),
+    "grad": lambda run: jax.grad(scalar(run), (0, 1, 2)),
+    "grad of some": lambda run: jax.grad(lambda o, *rest: scalar(run)(o, *rest)),
+    "grad of vmap": lambda run: jax.grad(scalar(many(run)), (0, 1, 2)),
+    "vmap of grad": lambda run: jax.vmap(
+        jax.grad(scalar(run), (0, 2)), in_axes=(None, None, 0, 0)
+    ),
+    "jit grad of vmap": lambda run: jax.jit(jax.grad(scalar(many(run)))),
+    "checkpoint": lambda run: jax.grad(scalar(jax.checkpoint(many(run))), (0, 1, 2)),
+    "jacfwd": lambda run: jax.jacfwd(run, (0, 1, 2)),
+    "jacrev": lambda run: jax.jacrev(run, (1, 2)),
+    "jacrev of weights": lambda run: jax.jacrev(run, 0),
+    "hessian": lambda run: jax.hessian(scalar(run), 2),
+    "reverse over reverse": lambda run: jax.jacrev(jax.grad(scalar(run), 2), 2),
+}
+BATCHED = {name for name in TRANSFORMED if "vmap" in name or name == "checkpoint"}
+
+
+def agree(found, wanted, tolerance=1e-12):
+    found, wanted = jax.tree.leaves(found), jax.tree.leaves(wanted)
+    assert len(found) == len(wanted)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.shape == b.shape
+        scale = max(1.0, float(np.max(np.abs(b), initial=0)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale)
+
+
+@needs_kernel
+@pytest.mark.parametrize("name", TRANSFORMED)
+@pytest.mark.parametrize("kind", ["lstm", "gru biased"])
+def test_transformations(name, kind):
+    with jax.enable_x64(True):
+        of = layer(kind)
+        x = sequences()
+        operands = (of, start(of), x if name in BATCHED else x[0])
+        operands += (np.array([7, 3, 1, 5]),) if name in BATCHED else ()
+        transformed = TRANSFORMED[name]
+        agree(
+            transformed(runner("cpu"))(*operands),
+            transformed(runner("xla"))(*operands),
+        )
+
+
+@needs_kernel
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_every_kind_both_ways(kind, reverse):
+    with jax.enable_x64(True):
+        of = layer(kind)
+        operands = (of, start(of), sequences(), np.array([7, 3, 1, 5]))
+        for transformed in (many, TRANSFORMED["grad of vmap"]):
+            agree(
+                transformed(runner("cpu", reverse))(*operands),
+                transformed(runner("xla", reverse))(*operands),
+            )
+
+
+@needs_kernel
+@pytest.mark.parametrize("hidden", [1, 3, 17, 127, 130])
+def test_odd_sizes_in_single_precision(hidden):
+    of = layer("lstm", hidden, np.float32)
+    operands = (of, start(of, np.float32), sequences(np.float32), np.full(B, T))
+    agree(many(runner("cpu"))(*operands), many(runner("xla"))(*operands), 2e-6)
+
+
+@needs_kernel
+def test_several_networks_at_once():
+    with jax.enable_x64(True):
+        of = layer()
+        both = jax.tree.map(lambda a: np.stack([a, 2 * a]), of)
+
+        def together(run):
+            every = jax.vmap(many(run), in_axes=(0, None, None, None))
+            return lambda nets: every(nets, start(of), sequences(), np.full(B, T))
+
+        agree(together(runner("cpu"))(both), together(runner("xla"))(both))
+        agree(
+            jax.grad(scalar(together(runner("cpu"))))(both),
+            jax.grad(scalar(together(runner("xla"))))(both),
+        )
+
+
+@needs_kernel
+def test_sharded_over_devices():
+    mesh = jax.make_mesh((4,), ("batch",), (jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    of = layer(dtype=np.float32)
+    x = sequences(np.float32)
+    run = jax.jit(functools.partial(many(runner("cpu")), of, start(of, np.float32)))
+    full = np.full(B, T)
+    agree(run(jax.device_put(x, rows), full), run(x, full), 1e-6)
+
+
+@needs_kernel
+@pytest.mark.parametrize(("steps", "count"), [(0, 2), (3, 0), (1, 1)])
+def test_nothing_to_do(steps, count):
+    of = layer(dtype=np.float32)
+    x = np.ones((count, steps, C), np.float32)
+    state = start(of, np.float32)
+    after, ys = many(runner("cpu"))(of, state, x, np.full(count, steps))
+    assert ys.shape == (count, steps, H)
+    if not steps:
+        agree(after, jax.tree.map(lambda a: np.stack([a] * count), state))
+
+
+def test_engines_by_name():
+    of = layer(dtype=np.float32)
+    with pytest.raises(InputError, match="no such engine"):
+        engines.chosen(of, "gpu9")
+    assert engines.chosen(of, "xla") is None
+
+
+@needs_kernel
+def test_what_the_kernel_does_not_know_goes_to_xla_or_is_refused():
+    of = layer(dtype=np.float32)
+    zero = np.zeros(H, np.float32)
+    gate = of.i
+    for other, words in (
+        (LSTM(gate, gate, gate, gate, clip=3.0), "clip 3"),
+        (LSTM(gate, gate, gate, gate, Peephole(zero, zero, zero)), "peephole"),
+        (RNN(gate), "no LSTM or GRU"),
+        (LSTM(gate, gate, gate, gate, state_activation="elu(1)"), "elu"),
+    ):
+        assert engines.chosen(other, "auto") is None
+        with pytest.raises(Unsupported, match="does not run this") as error:
+            engines.chosen(other, "cpu")
+        assert words in str(error.value)
+    assert engines.chosen(of, "auto", "a mask") is None
+    with pytest.raises(Unsupported, match="a mask"):
+        engines.chosen(of, "cpu", "a mask")
+
+
+def test_without_the_kernel_all_goes_through_xla():
+    code = (
+        "import sys; sys.modules['jlstm.kernels._cpu'] = None\n"
+        "import numpy as np, jlstm as jl\n"
+        "from jlstm.demo import load_demo\n"
+        "from jlstm.kernels import engines\n"
+        "net, x = load_demo()[0], np.ones((3, 3))\n"
+        "print(engines.available()[0])\n"
+        "whole = np.asarray(jl.predict(net, x))\n"
+        "stream = jl.Stream(net)\n"
+        "print(max(abs(whole[t] - stream.step(x[t])).max() for t in range(3)) < 1e-6)\n"
+        "try: jl.predict(net, x, engine='cpu')\n"
+        "except jl.Unsupported as error: print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+    )
+    first, same, *refused = run.stdout.splitlines()
+    assert "usable=False" in first and "not installed" in first, run.stderr
+    assert same == "True"
+    assert "does not run" in refused[0] and "not installed" in refused[1]
