@@ -48,6 +48,7 @@ class BackwardRun {
           static_cast<BackwardRun*>(self)->work(rank, size);
         },
         this);
+    if (stalled_) tell_crowded();
     return true;
   }
 
@@ -114,6 +115,8 @@ class BackwardRun {
       at.everybody.wait();
       end = start;
     }
+    if (at.group.stalls() >= most_stalls)
+      __atomic_store_n(&stalled_, true, __ATOMIC_RELAXED);
     finish(at);
   }
 
@@ -350,7 +353,7 @@ class BackwardRun {
   const Layer& l_;
   const F f_;
   int threads_, x_vectors_;
-  bool ragged_ = false;
+  bool ragged_ = false, stalled_ = false;
   int64_t steps_, panels_, padded_, stride_, block_, row_length_, dh_stride_;
   Flag* flags_ = nullptr;
   // Weights of the products that lead back; sums of the weights' gradients.

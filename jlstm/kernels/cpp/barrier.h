@@ -20,6 +20,9 @@ struct alignas(64) Flag {
   int64_t reached;
 };
 
+// Stalls after which threads no longer run together.
+constexpr int most_stalls = 2;
+
 // A barrier of the ranks `first` to `first + size`; each has a flag of its own, in a
 // cache line of its own, that counts how often it has come.
 class Barrier {
@@ -27,8 +30,15 @@ class Barrier {
   Barrier(Flag* flags, int first, int size, int rank)
       : flags_(flags + first), size_(size), mine_(rank - first) {}
 
+  // The others have left: there is nobody to wait for any more.
+  void stay_alone() { size_ = 1; }
+
+  // How often somebody was so late that its processor must have been taken from it.
+  int stalls() const { return stalls_; }
+
   void wait() {
     if (size_ == 1) return;
+    bool stalled = false;
     ++count_;
     __atomic_store_n(&flags_[mine_].reached, count_, __ATOMIC_RELEASE);
     for (int other = 0; other < size_; ++other) {
@@ -41,15 +51,17 @@ class Barrier {
           // The other thread's processor may have been given to somebody else.
           sched_yield();
           spins = spins_before_yield / 2;
+          stalled = true;
         }
       }
     }
+    stalls_ += stalled;
   }
 
  private:
   static constexpr int spins_before_yield = 2000;
   Flag* flags_;
-  int size_, mine_;
+  int size_, mine_, stalls_ = 0;
   int64_t count_ = 0;
 };
 

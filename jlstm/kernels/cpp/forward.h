@@ -40,19 +40,21 @@ class ForwardRun {
     if (!memory) return false;
     Cutter cutter(memory);
     cut(cutter);
-    for (int k = 0; k < 2 * threads_; ++k) flags_[k].reached = 0;
+    for (int k = 0; k < 3 * threads_; ++k) flags_[k].reached = 0;
     crew.run(
         threads_, patience(l_),
         [](void* self, int rank, int size) {
           static_cast<ForwardRun*>(self)->work(rank, size);
         },
         this);
+    if (stalled_) tell_crowded();
     return true;
   }
 
  private:
+
   void cut(Cutter& c) {
-    c.take(flags_, 2 * threads_);
+    c.take(flags_, 3 * threads_);
     c.take(recurrent_, panels_ * depth_ * O::recurrent * L);
     if (kind == Kind::lstm) {
       inputs_ = recurrent_ + l_.units * O::recurrent * L;
@@ -94,7 +96,20 @@ class ForwardRun {
       if (hoisted && s % chunk == 0) project(at, s);
       step<hoisted>(at, s);
       if (!hoisted && s + 1 < l_.steps) place_inputs(at, s + 1);
-      at.group.wait();
+      if (at.split.unit_groups > 1) {
+        Flag& alone = flags_[2 * at.size + at.rank - at.unit_group()];
+        if (at.unit_group() == 0 && at.group.stalls() >= most_stalls && !alone.reached)
+          __atomic_store_n(&alone.reached, s + 1, __ATOMIC_RELAXED);
+        at.group.wait();
+        if (__atomic_load_n(&alone.reached, __ATOMIC_RELAXED) == s + 1) {
+          // Everybody of the group sees this after the same step, and one goes on.
+          if (at.unit_group() != 0) return;
+          at.split.unit_groups = 1;
+          at.parts = {0, panels_};
+          at.group.stay_alone();
+          __atomic_store_n(&stalled_, true, __ATOMIC_RELAXED);
+        }
+      }
     }
     finish(at);
   }
@@ -275,7 +290,7 @@ class ForwardRun {
   const Layer& l_;
   const F f_;
   int threads_;
-  bool ragged_ = false;
+  bool ragged_ = false, stalled_ = false;
   int64_t panels_, padded_, stride_, depth_, inputs_stride_ = 0;
   Flag* flags_ = nullptr;
   T *recurrent_ = nullptr, *inputs_ = nullptr, *candidate_ = nullptr, *bias_ = nullptr;

@@ -97,6 +97,11 @@ class Crew {
 // the thread's next call. Null where there is none.
 void* arena(int64_t bytes);
 
+// Whether threads have lately waited long for each other, so that other programs must be
+// using the processors: then a thread that waits at every step is slower than none.
+bool crowded();
+void tell_crowded();
+
 // One time step of a network: see program.h.
 struct Operation;
 

@@ -58,6 +58,7 @@ int threads_worth(const Layer& layer, int most, int64_t parts) {
   const int64_t total = step * layer.steps;
   int64_t threads = smaller(most, total / least_work);
   const int64_t rows = larger(1, layer.batch);
+  if (threads > rows && crowded()) threads = rows;
   if (threads > rows) {
     const int64_t worth = smaller(parts * rows, step / least_work_a_step);
     threads = larger(rows, smaller(threads, worth));
