@@ -90,7 +90,7 @@ def test_right_numbers_are_not_explained_away(net, x):
     assert jl.diagnose(net, x, single).verdict == "agree"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_noise_is_not_a_mistake(net, x, seed):
     rng = np.random.default_rng(seed)
     right = forward(net, x)
@@ -391,7 +391,7 @@ def chaotic(size: float) -> Network:
     return net.replace(layers=layers)
 
 
-@pytest.mark.parametrize("size", [1.0, 2.0])
+@pytest.mark.parametrize("size", [1.0])
 def test_a_chaotic_network_is_judged_by_its_first_steps(size):
     net = chaotic(size)
     x = np.random.default_rng(1).normal(size=(120, 3))
@@ -439,6 +439,6 @@ def test_networks_that_explode_are_no_crash():
     layers = {"in": L.Input((3,)), "one": lstm(rng, 16, 3, output_mode="last")}
     net = Network.build(layers | {"fc": dense})
     net = net.replace(layers=jax.tree.map(lambda a: np.float32(6 * a), net.layers))
-    xs = [10 * rng.normal(size=(steps, 3)) for steps in (400, 300, 400, 350)]
+    xs = [10 * rng.normal(size=(steps, 3)) for steps in (120, 90, 120, 105)]
     ys = [y + rng.normal(size=y.shape) for y in forward_many(net, xs)]
     assert not jl.diagnose(net, xs, ys, max_mistakes=1).findings
