@@ -2,6 +2,7 @@
 // as a tenth of a layer, page by page.
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 
 #include "problem.h"
@@ -38,6 +39,18 @@ class Arena {
 };
 
 }  // namespace
+
+void expect_large(void* memory, int64_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  const auto mask = static_cast<uintptr_t>(huge_page - 1);
+  const auto from = (reinterpret_cast<uintptr_t>(memory) + mask) & ~mask;
+  const auto end = reinterpret_cast<uintptr_t>(memory) + static_cast<uintptr_t>(bytes);
+  const auto to = end & ~mask;
+  if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)bytes;
+#endif
+}
 
 void* arena(int64_t bytes) {
   static thread_local Arena mine;

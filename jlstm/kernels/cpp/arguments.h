@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "problem.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace jlstm {
@@ -57,7 +58,10 @@ class Buffers {
       refuse("the result " + std::string(name) + " is missing");
       return nullptr;
     }
-    return check(name, **buffer, shape, type_) ? (*buffer)->untyped_data() : nullptr;
+    if (!check(name, **buffer, shape, type_)) return nullptr;
+    expect_large((*buffer)->untyped_data(),
+                 static_cast<int64_t>((*buffer)->size_bytes()));
+    return (*buffer)->untyped_data();
   }
 
   // True if everything was right and nothing is left over.

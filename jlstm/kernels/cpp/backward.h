@@ -98,7 +98,7 @@ class BackwardRun {
     const Split split = split_among<T>(l_, size, panels_);
     const int vectors = vectors_back(split);
     const int64_t parts = quotient_up(panels_, vectors);
-    Place at(rank, size, split, l_.batch, parts, flags_);
+    Place at(rank, size, split, l_.batch, parts, flags_, looks_worth(l_));
     const Range cells = {smaller(panels_, at.parts.from * vectors),
                          smaller(panels_, at.parts.to * vectors)};
     begin(at, parts, vectors);
@@ -115,7 +115,7 @@ class BackwardRun {
       at.everybody.wait();
       end = start;
     }
-    if (at.group.stalls() >= most_stalls)
+    if (at.group.stalled() > most_stalled)
       __atomic_store_n(&stalled_, true, __ATOMIC_RELAXED);
     finish(at);
   }

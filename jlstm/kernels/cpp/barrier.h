@@ -4,6 +4,7 @@
 
 #include <sched.h>
 
+#include "problem.h"
 #include "vector.h"
 
 namespace jlstm::JLSTM_SET {
@@ -20,49 +21,49 @@ struct alignas(64) Flag {
   int64_t reached;
 };
 
-// Stalls after which threads no longer run together.
-constexpr int most_stalls = 2;
+// Nanoseconds lost in a call after which threads no longer run together.
+constexpr int64_t most_stalled = 2'000'000;
 
 // A barrier of the ranks `first` to `first + size`; each has a flag of its own, in a
 // cache line of its own, that counts how often it has come.
 class Barrier {
  public:
-  Barrier(Flag* flags, int first, int size, int rank)
-      : flags_(flags + first), size_(size), mine_(rank - first) {}
+  // `patience`: how often to look before the other is taken to have been stopped.
+  Barrier(Flag* flags, int first, int size, int rank, int patience)
+      : flags_(flags + first), size_(size), mine_(rank - first), patience_(patience) {}
 
   // The others have left: there is nobody to wait for any more.
   void stay_alone() { size_ = 1; }
 
-  // How often somebody was so late that its processor must have been taken from it.
-  int stalls() const { return stalls_; }
+  // Nanoseconds lost to somebody whose processor must have been taken from it.
+  int64_t stalled() const { return stalled_; }
 
   void wait() {
     if (size_ == 1) return;
-    bool stalled = false;
+    int64_t since = 0;
     ++count_;
     __atomic_store_n(&flags_[mine_].reached, count_, __ATOMIC_RELEASE);
     for (int other = 0; other < size_; ++other) {
       if (other == mine_) continue;
       int spins = 0;
       while (__atomic_load_n(&flags_[other].reached, __ATOMIC_ACQUIRE) < count_) {
-        if (++spins < spins_before_yield) {
+        if (++spins < patience_) {
           relax();
         } else {
           // The other thread's processor may have been given to somebody else.
+          if (!since) since = nanoseconds();
           sched_yield();
-          spins = spins_before_yield / 2;
-          stalled = true;
+          spins = patience_ / 2;
         }
       }
     }
-    stalls_ += stalled;
+    if (since) stalled_ += nanoseconds() - since;
   }
 
  private:
-  static constexpr int spins_before_yield = 2000;
   Flag* flags_;
-  int size_, mine_, stalls_ = 0;
-  int64_t count_ = 0;
+  int size_, mine_, patience_;
+  int64_t count_ = 0, stalled_ = 0;
 };
 
 }  // namespace jlstm::JLSTM_SET

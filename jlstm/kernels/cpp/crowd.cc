@@ -12,17 +12,17 @@ constexpr std::chrono::nanoseconds memory = std::chrono::milliseconds(500);
 
 std::atomic<int64_t> crowded_until{0};
 
-int64_t now() {
+}  // namespace
+
+int64_t nanoseconds() {
   return std::chrono::steady_clock::now().time_since_epoch() /
          std::chrono::nanoseconds(1);
 }
 
-}  // namespace
-
-bool crowded() { return now() < crowded_until.load(std::memory_order_relaxed); }
+bool crowded() { return nanoseconds() < crowded_until.load(std::memory_order_relaxed); }
 
 void tell_crowded() {
-  crowded_until.store(now() + memory.count(), std::memory_order_relaxed);
+  crowded_until.store(nanoseconds() + memory.count(), std::memory_order_relaxed);
 }
 
 }  // namespace jlstm

@@ -78,7 +78,8 @@ class ForwardRun {
   }
 
   void work(int rank, int size) {
-    Place at(rank, size, split_among<T>(l_, size, panels_), l_.batch, panels_, flags_);
+    Place at(rank, size, split_among<T>(l_, size, panels_), l_.batch, panels_, flags_,
+             looks_worth(l_));
     hoisted_here(at) ? work_at<true>(at) : work_at<false>(at);
   }
 
@@ -98,7 +99,7 @@ class ForwardRun {
       if (!hoisted && s + 1 < l_.steps) place_inputs(at, s + 1);
       if (at.split.unit_groups > 1) {
         Flag& alone = flags_[2 * at.size + at.rank - at.unit_group()];
-        if (at.unit_group() == 0 && at.group.stalls() >= most_stalls && !alone.reached)
+        if (at.unit_group() == 0 && at.group.stalled() > most_stalled && !alone.reached)
           __atomic_store_n(&alone.reached, s + 1, __ATOMIC_RELAXED);
         at.group.wait();
         if (__atomic_load_n(&alone.reached, __ATOMIC_RELAXED) == s + 1) {

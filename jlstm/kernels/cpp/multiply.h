@@ -24,6 +24,7 @@ struct Product {
   const T* w;
   int64_t w_stride;  // from k to k + 1
   int64_t depth;     // number of k
+  const char* ahead = nullptr;  // a line a k that will be read soon, where there is one
 };
 
 // 32 registers hold 24 sums; 16 hold 12. The others are for a row's factors and w.
@@ -36,7 +37,7 @@ constexpr int most_vectors = 4;
 constexpr int most_rows = most_sums / most_vectors;
 
 // What a panel's slice may take of the first-level cache.
-constexpr int64_t slice_bytes = most_sums == 24 ? 32768 : 24576;
+constexpr int64_t slice_bytes = most_sums == 24 ? 16384 : 24576;
 
 // R rows, N vectors. Few sums would wait for each other, so they are split over k.
 template <class T, Lie lie, int R, int N>
@@ -72,9 +73,14 @@ void block(const Product<T>& p) {
       });
     });
   };
+  const char* ahead = p.ahead;
   int64_t k = 0;
 #pragma GCC unroll 2
   for (; k + split <= p.depth; k += split) {
+    if constexpr (split == 1) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += 64;
+    }
     unrolled<0, split>([&](auto s) JLSTM_LAMBDA { add(s, decltype(s)::value); });
     a += split * k_stride;
     w += split * w_stride;
@@ -141,12 +147,15 @@ void multiply(Product<T> p, int64_t rows, int vectors) {
       q.from = p.z;
       q.from_stride = p.z_stride;
     }
+    // While a slice is in use, the next one comes from memory further away.
+    q.ahead = reinterpret_cast<const char*>(q.w + q.depth * p.w_stride);
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t taken = b < more ? fewer + 1 : fewer;
       (b < more ? one_more : one)(q);
       q.z += taken * q.z_stride;
       q.from += taken * q.from_stride;
       q.a += taken * row_stride;
+      q.ahead += q.depth * 64;
     }
     k += depth;
   } while (k < p.depth);

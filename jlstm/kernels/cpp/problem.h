@@ -97,9 +97,14 @@ class Crew {
 // the thread's next call. Null where there is none.
 void* arena(int64_t bytes);
 
+// Asks for large pages under a result that nobody has touched yet: a fresh mapping of
+// many megabytes otherwise costs more than the layer, page by page.
+void expect_large(void* memory, int64_t bytes);
+
 // Whether threads have lately waited long for each other, so that other programs must be
 // using the processors: then a thread that waits at every step is slower than none.
 bool crowded();
+int64_t nanoseconds();  // of a clock that only goes forward
 void tell_crowded();
 
 // One time step of a network: see program.h.

@@ -2,7 +2,7 @@
 //
 // Rows of a batch need nothing of each other: threads that take rows run free of each
 // other. Threads that take units of the same rows meet at every step, but each of them
-// reads only its part of the weights. Which is better was measured.
+// reads only its part of the weights.
 #pragma once
 
 #include "barrier.h"
@@ -73,6 +73,13 @@ JLSTM_INLINE int64_t patience(const Layer& layer) {
   return smaller(2'000'000, larger(20'000, total / 400));
 }
 
+// How often a thread looks for another at a barrier before it takes it to have been
+// stopped: some 0.1 ms, and longer than a step may take.
+JLSTM_INLINE int looks_worth(const Layer& layer) {
+  const int64_t step = row_work(layer) * layer.batch;
+  return static_cast<int>(2'000 + smaller(1'000'000, step / 2'000));
+}
+
 // A thread's place in the split.
 struct Place {
   int rank, size;
@@ -80,14 +87,16 @@ struct Place {
   Range rows, parts;
   Barrier group, everybody;
 
-  Place(int rank_, int size_, Split split_, int64_t batch, int64_t parts_, Flag* flags)
+  Place(int rank_, int size_, Split split_, int64_t batch, int64_t parts_, Flag* flags,
+        int looks)
       : rank(rank_),
         size(size_),
         split(split_),
         rows(share(batch, rank_ / split_.unit_groups, split_.row_groups)),
         parts(share(parts_, rank_ % split_.unit_groups, split_.unit_groups)),
-        group(flags, rank_ - rank_ % split_.unit_groups, split_.unit_groups, rank_),
-        everybody(flags + size_, 0, size_, rank_) {}
+        group(flags, rank_ - rank_ % split_.unit_groups, split_.unit_groups, rank_,
+              looks),
+        everybody(flags + size_, 0, size_, rank_, looks) {}
 
   int unit_group() const { return rank % split.unit_groups; }
 };
