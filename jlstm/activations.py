@@ -214,8 +214,28 @@ def spell(name: str, *constants: float) -> str:
     return spec
 
 
+def complete(spec: str) -> tuple[str, tuple[float, ...]]:
+    """The name of a function and all of its constants, also those left out.
+
+    Raises:
+        Unsupported: as `parse`.
+    """
+    name, given = parse(spec)
+    missing = _arity(name)[1] - len(given)
+    return name, given + defaults(name)[len(defaults(name)) - missing :]
+
+
+def defaults(name: str) -> tuple[float, ...]:
+    """The constants of a function that may be left out; they are its last ones."""
+    values = [c.default for c in _constants(name)]
+    return tuple(float(v) for v in values if v is not Parameter.empty)
+
+
+def _constants(name: str) -> list[Parameter]:
+    return [*signature(ACTIVATIONS[name]).parameters.values()][1:]
+
+
 def _arity(name: str) -> tuple[int, int]:
     """The least and the greatest number of constants that a function takes."""
-    constants = [*signature(ACTIVATIONS[name]).parameters.values()][1:]
-    needed = [c for c in constants if c.default is Parameter.empty]
-    return len(needed), len(constants)
+    most = len(_constants(name))
+    return most - len(defaults(name)), most

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .activations import parse, spell
+from .activations import complete, spell
 from .kernels import cpu, engines
 from .layers import (
     Activation,
@@ -34,21 +34,11 @@ from .layers.inputs import TARGETS
 from .network import Network, State, init_state
 from .recurrent import Recurrent
 
-CONSTANTS: dict[str, tuple[float, ...]] = {
-    "relu": (),
-    "leaky-relu": (0.01,),
-    "tanh": (),
-    "sigmoid": (),
-    "softsign": (),
-    "hard-sigmoid": (0.2, 0.5),
-    "elu": (1.0,),
-    "clipped-relu": (),
-    "softplus": (),
-    "swish": (),
-    "gelu": (),
-    "gelu-tanh": (),
-}
-"""Functions that the kernel has, with the constants that may be left out."""
+FUNCTIONS = {
+    "relu", "leaky-relu", "clipped-relu", "elu", "tanh", "sigmoid", "hard-sigmoid",
+    "softsign", "softplus", "swish", "gelu", "gelu-tanh",
+}  # fmt: skip
+"""Functions that the kernel has."""
 
 NAMES = ("lstm", "gru-after", "gru-before")
 
@@ -241,14 +231,12 @@ def _dense(build: _Build, name: str, layer: FullyConnected, given: Places) -> An
 
 
 def _activation(build: _Build, name: str, layer: Activation, given: Places) -> Any:
-    function, constants = parse(spell(layer.name, *layer.constants))
+    function, constants = complete(spell(layer.name, *layer.constants))
     if function == "identity":
         return given[0]
-    if function not in CONSTANTS:
+    if function not in FUNCTIONS:
         raise NoPlan(f"layer '{name}' ({function})")
-    defaults = CONSTANTS[function][len(constants) :]
-    every = (*map(float, constants), *defaults)
-    return build.add(function, given, given[0][1], constants=every)
+    return build.add(function, given, given[0][1], constants=constants)
 
 
 def _softmax(build: _Build, name: str, layer: Softmax, given: Places) -> Any:

@@ -10,10 +10,12 @@ import numpy as np
 import oracles
 import pytest
 import reference
+import torch
 from networks import assert_identical, gru, lstm, normal
 from recordings import draw, signal
 
 from jlstm import layers as L
+from jlstm import plan
 from jlstm.errors import InputError, Unsupported
 from jlstm.formats import matlab
 from jlstm.kernels import engines
@@ -395,6 +397,37 @@ def test_both_engines_step_alike(rng, double):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
         np.testing.assert_allclose(a, c[5:], rtol=0, atol=1e-13)
     assert_near(fast.state, slow.state)
+
+
+@needs_kernel
+def test_every_function_of_a_plan(rng, double):
+    f = torch.nn.functional
+    expected = {
+        ("relu",): f.relu, ("tanh",): torch.tanh, ("sigmoid",): torch.sigmoid,
+        ("softsign",): f.softsign, ("softplus",): f.softplus, ("swish",): f.silu,
+        ("gelu",): f.gelu, ("gelu-tanh",): lambda t: f.gelu(t, approximate="tanh"),
+        ("leaky-relu",): f.leaky_relu,
+        ("leaky-relu", 0.3): lambda t: f.leaky_relu(t, 0.3),
+        ("elu",): f.elu, ("elu", 0.7): lambda t: f.elu(t, 0.7),
+        ("hard-sigmoid",): lambda t: (0.2 * t + 0.5).clamp(0, 1),
+        ("hard-sigmoid", 0.3): lambda t: (0.3 * t + 0.5).clamp(0, 1),
+        ("hard-sigmoid", 0.25, 0.4): lambda t: (0.25 * t + 0.4).clamp(0, 1),
+        ("clipped-relu", 1.5): lambda t: t.clamp(0, 1.5),
+    }  # fmt: skip
+    assert {name for name, *_ in expected} == plan.FUNCTIONS
+    layers: dict[str, Any] = {"in": L.Input((3,)), "lstm": lstm(rng, 4, 3)}
+    graph = [Node("in", ()), Node("lstm", ("in",))]
+    for k, (name, *constants) in enumerate(expected):
+        layers[f"f{k}"] = L.Activation(name, tuple(constants))
+        graph.append(Node(f"f{k}", ("in",)))
+    net = Network.build(layers, graph, outputs=[n.name for n in graph[1:]])
+    x = np.linspace(-4, 4, 3 * STEPS).reshape(3, STEPS).T
+    stream = Stream(net.astype("float64"), engine="cpu")
+    for x_t in x:
+        _, *found = stream.step(x_t)
+        for (spec, function), y in zip(expected.items(), found, strict=True):
+            wanted = function(torch.tensor(x_t)).numpy()
+            np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-13, err_msg=str(spec))
 
 
 def assert_near(found: Any, wanted: Any) -> None:

@@ -12,10 +12,9 @@ dlarray Support.
 from __future__ import annotations
 
 import re
-from inspect import signature
 from typing import Any
 
-from ..activations import ACTIVATIONS, parse
+from ..activations import complete, parse
 from ..errors import Unsupported
 from ..layers import Activation, Clip, Layer
 
@@ -58,12 +57,10 @@ def written(spec: str) -> str:
     Raises:
         Unsupported: none is known.
     """
-    name, constants = parse(spec)
+    name, constants = complete(spec)
     if name not in FORMULAS:
         raise Unsupported("no formula in MATLAB for this function", found=spec)
-    defaults = [p.default for p in signature(ACTIVATIONS[name]).parameters.values()][1:]
-    full = (*constants, *defaults[len(constants) :])
-    return FORMULAS[name].format(*map(_number, full))
+    return FORMULAS[name].format(*map(_number, constants))
 
 
 def clipped(lower: float | None, upper: float | None) -> tuple[str, str]:

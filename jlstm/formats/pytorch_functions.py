@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import math
-from inspect import signature
 
-from ..activations import ACTIVATIONS, parse
+from ..activations import complete
 from ..errors import Unsupported
 
 FUNCTIONS = {
@@ -53,14 +52,12 @@ def written(spec: str, x: str = "x") -> str:
     Raises:
         Unsupported: no such function there.
     """
-    name, constants = parse(spec)
+    name, constants = complete(spec)
     if name not in FUNCTIONS:
         raise Unsupported("PyTorch is not given this function", found=name)
-    defaults = [p.default for p in signature(ACTIVATIONS[name]).parameters.values()][1:]
-    constants = (*constants, *defaults[len(constants) :])
     if not all(map(math.isfinite, constants)):
         raise Unsupported("a constant that is no number", found=spec)
-    return FUNCTIONS[name].format(*(repr(float(c)) for c in constants), x=x)
+    return FUNCTIONS[name].format(*map(repr, constants), x=x)
 
 
 def function(spec: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...activations import parse
+from ...activations import complete
 from ...errors import Unsupported
 from .spelling import number
 
@@ -23,15 +23,6 @@ TEMPLATES = {
     np.dtype("float32"): ("float.c", "common.c"),
     np.dtype("float64"): ("double.c", "common.c"),
 }
-DEFAULTS: dict[str, tuple[float, ...]] = {
-    "hard-sigmoid": (0.2, 0.5),
-    "leaky-relu": (0.01,),
-    "thresholded-relu": (1.0,),
-    "elu": (1.0,),
-    "celu": (1.0,),
-    "affine": (1.0, 0.0),
-}
-"""Constants of the functions that take any, where they are left out."""
 
 
 class Part(NamedTuple):
@@ -74,14 +65,13 @@ def function(spec: str, dtype: np.dtype) -> tuple[str, str]:
     Raises:
         Unsupported: a function that is not written in C yet, or constants out of range.
     """
-    name, constants = parse(spec)
+    name, constants = complete(spec)
     called = name.replace("-", "_").replace("exponential", "exp") + "_of"
     if called not in parts(dtype):
         raise Unsupported("no C code for this function", found=spec)
-    if name == "celu" and constants and constants[0] <= 0:
+    if name == "celu" and constants[0] <= 0:
         raise Unsupported(
             "no C code for this constant", found=spec, expected="a positive alpha"
         )
-    full = (*constants, *DEFAULTS.get(name, ())[len(constants) :])
-    arguments = ["{x}", *(number(constant, dtype) for constant in full)]
+    arguments = ["{x}", *(number(constant, dtype) for constant in constants)]
     return called, f"{called}({', '.join(arguments)})"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import layers as L
-from ...activations import parse, spell
+from ...activations import complete, spell
 from ...layers.inputs import TARGETS
 from .registry import Place, writer
 
@@ -119,26 +119,10 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
     "reciprocal": _operator("Reciprocal"),
 }
 
-DEFAULTS: dict[str, tuple[float, ...]] = {
-    "hard-sigmoid": (0.2, 0.5),
-    "leaky-relu": (0.01,),
-    "thresholded-relu": (1.0,),
-    "elu": (1.0,),
-    "celu": (1.0,),
-    "affine": (math.nan, 0.0),
-}
-"""The constants that a function has where it is named without them."""
-
-
-def constants_of(spec: str) -> tuple[str, tuple[float, ...]]:
-    """The name of a function and all of its constants, the unsaid ones too."""
-    name, given = parse(spec)
-    return name, given + DEFAULTS.get(name, ())[len(given) :]
-
 
 @writer(L.Activation)
 def _activation(layer: L.Activation, place: Place) -> str:
-    name, constants = constants_of(spell(layer.name, *layer.constants))
+    name, constants = complete(spell(layer.name, *layer.constants))
     if name not in ACTIVATIONS:
         place.refuse(layer.name, "there is no operator for this function")
     return ACTIVATIONS[name](place, *place.inputs, *constants)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...activations import complete
 from ...graph import PORTS
 from ...recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 from .. import _gates
-from .pointwise import constants_of
 from .registry import Place, StateInput, writer
 
 
@@ -201,7 +201,7 @@ def _functions(kind: Kind, halves: list[Any], place: Place) -> dict[str, Any]:
         if kind.op == "LSTM":
             specs.append(half.output_activation or half.state_activation)
         for spec in specs:
-            name, constants = constants_of(spec)
+            name, constants = complete(spec)
             if name == "identity":
                 name, constants = "affine", (1.0, 0.0)
             if name not in FUNCTIONS:

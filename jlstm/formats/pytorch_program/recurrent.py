@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ... import layers as L
+from ...activations import defaults
 from ...recurrent import GRU, LSTM, RNN, Recurrent
 from .. import _gates
 from ..onnx_ops import Call
@@ -209,13 +210,11 @@ def _layer(
 def read_activation(call: Call) -> list[Value]:
     """A function of every value by itself."""
     name, constants = call.attr("function"), call.attr("constants")
-    if constants == DEFAULTS.get(name):
+    if constants == defaults(name):
         constants = ()
     return [call.layer(L.Activation(name, constants), call.signal())]
 
 
-DEFAULTS = {"leaky-relu": (0.01,), "elu": (1.0,), "celu": (1.0,)}
-"""Constants that jlstm takes where none are given."""
 READERS = {
     LSTM_OP: read_recurrent,
     GRU_OP: read_recurrent,
