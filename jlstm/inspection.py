@@ -119,11 +119,11 @@ def _state_words(net: Network) -> str:
 def _table(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
     text = [keys] + [[_cell(row[key]) for key in keys] for row in rows]
     widths = [max(len(line[k]) for line in text) for k in range(len(keys))]
-    right = len(keys) - 1
+    numbers = [type(rows[0][key]) is int for key in keys]
     return [
         "  ".join(
-            cell.rjust(width) if k == right else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, numbers, strict=True)
         ).rstrip()
         for line in text
     ]

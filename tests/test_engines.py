@@ -216,9 +216,21 @@ def test_what_the_kernel_does_not_know_goes_to_xla_or_is_refused():
         engines.chosen(of, "cpu", "a mask")
 
 
-def test_without_the_kernel_all_goes_through_xla():
-    code = (
-        "import sys; sys.modules['jlstm.kernels._cpu'] = None\n"
+WITHOUT = {
+    "not installed": "import sys; sys.modules['jlstm.kernels._cpu'] = None\n",
+    "built for another jaxlib": (
+        "import jax\n"
+        "def refuse(*_, **__): raise jax.errors.JaxRuntimeError('API 0.3, not 0.1')\n"
+        "jax.ffi.register_ffi_target = refuse\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("why", WITHOUT)
+def test_without_the_kernel_all_goes_through_xla(why):
+    if why != "not installed" and not KERNEL.usable:
+        pytest.skip(KERNEL.reason)
+    code = WITHOUT[why] + (
         "import numpy as np, jlstm as jl\n"
         "from jlstm.demo import load_demo\n"
         "from jlstm.kernels import engines\n"
@@ -234,6 +246,6 @@ def test_without_the_kernel_all_goes_through_xla():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
     )
     first, same, *refused = run.stdout.splitlines()
-    assert "usable=False" in first and "not installed" in first, run.stderr
+    assert "usable=False" in first and why in first, run.stderr
     assert same == "True"
-    assert "does not run" in refused[0] and "not installed" in refused[1]
+    assert "does not run" in refused[0] and why in refused[1]

@@ -65,10 +65,12 @@ def inspect(
     if file is None and not engines:
         raise InputError("no file", expected="jlstm inspect FILE, or --engines")
     net = None if file is None else load(file, variable, layers, quiet=True)
-    if engines:
-        print_json(engine_table(net)) if json else print(engine_words(net))
+    if engines or net is None:
+        if json:
+            print_json(engine_table(net))
+        else:
+            print(engine_words(net))
         return 0
-    assert net is not None
     if not json:
         print(net)
         return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -32,11 +33,21 @@ def kernel() -> Any:
     """The compiled module, its functions known to XLA.
 
     Raises:
-        ImportError: the package was installed without it.
+        ImportError: the package was installed without it, or it was built for another
+            jaxlib than the one that is here.
     """
     module: Any = importlib.import_module("jlstm.kernels._cpu")
-    for name, capsule in module.handlers().items():
-        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    # Before there is a backend JAX would only note the functions down, and a refusal
+    # would then take the whole backend along.
+    jax.devices("cpu")
+    try:
+        for name, capsule in module.handlers().items():
+            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    except RuntimeError as error:
+        raise ImportError(
+            f"it was built for another jaxlib than {version('jaxlib')}, which is "
+            "here: pip install --no-build-isolation builds it for this one"
+        ) from error
     return module
 
 

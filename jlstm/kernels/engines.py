@@ -27,8 +27,12 @@ def missing() -> str | None:
     """Why there is no C++ kernel; None where there is."""
     try:
         cpu.kernel()
+    except ModuleNotFoundError:
+        return (
+            "the C++ kernel is not installed: pip builds it where there is a compiler"
+        )
     except ImportError as error:
-        return f"the C++ kernel is not installed ({error})"
+        return f"the C++ kernel cannot be used: {error}"
     return None
 
 
