@@ -64,7 +64,9 @@ def _directions(name: str, layer: Any) -> list[tuple[str, Any]]:
 def engine_words(net: Network | None) -> str:
     """`engine_table` as text."""
     parts = engine_table(net).values()
-    return "\n\n".join("\n".join(_table(rows, list(rows[0]))) for rows in parts if rows)
+    return "\n\n".join(
+        "\n".join(_table(rows, [*rows[0]], 200)) for rows in parts if rows
+    )
 
 
 def parameter_count(layer: Any) -> int:
@@ -116,8 +118,8 @@ def _state_words(net: Network) -> str:
     return "zero" if all(not np.any(leaf) for leaf in leaves) else "not zero"
 
 
-def _table(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
-    text = [keys] + [[_cell(row[key]) for key in keys] for row in rows]
+def _table(rows: list[dict[str, Any]], keys: list[str], most: int = 48) -> list[str]:
+    text = [keys] + [[_cell(row[key], most) for key in keys] for row in rows]
     widths = [max(len(line[k]) for line in text) for k in range(len(keys))]
     numbers = [type(rows[0][key]) is int for key in keys]
     return [
@@ -129,14 +131,14 @@ def _table(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
     ]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, most: int) -> str:
     if isinstance(value, list):
         value = ", ".join(value) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}" if value else "-"
-    return _shorten(value, 48)
+    return _shorten(value, most)
 
 
 def _shorten(text: str, width: int) -> str:
