@@ -78,18 +78,6 @@ def quick_steps() -> Iterator[None]:
 
 
 @pytest.fixture
-def quick_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs mistakes, compiled in half the time.
-
-    For tests that ask which mistake is found. The engine as users compile it is
-    compared with NumPy in test_mistakes, and finds a mistake in test_cli.
-    """
-    from jlstm.mistakes import bench
-
-    monkeypatch.setattr(bench, "run_all", quick.engine())
-
-
-@pytest.fixture
 def rng() -> np.random.Generator:
     """The same random numbers in every run, and in every test on its own."""
     return np.random.default_rng(20240229)

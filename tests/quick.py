@@ -11,9 +11,7 @@ from typing import Any
 
 import jax
 
-OLDER = {"xla_cpu_use_fusion_emitters": False}
-"""For programs that run for long."""
-PLAIN = OLDER | {"xla_backend_optimization_level": 0}
+PLAIN = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 """For programs that run for moments."""
 
 _jit = jax.jit
@@ -29,14 +27,7 @@ def _known(**options: Any) -> dict[str, Any]:
     return options
 
 
-def jit(f: Any, options: dict[str, Any] = PLAIN, **settings: Any) -> Any:
-    """`jax.jit` with these options."""
-    return _jit(f, compiler_options=_known(**options), **settings)
-
-
-@functools.cache
-def engine() -> Any:
-    """What runs mistakes, `jlstm.mistakes.engine.run_all`; one for all tests."""
-    from jlstm.mistakes.engine import run_all
-
-    return jit(run_all.__wrapped__, PLAIN, static_argnames="names")
+def jit(f: Any, **settings: Any) -> Any:
+    """`jax.jit` with these options, unless others are given."""
+    settings.setdefault("compiler_options", _known(**PLAIN))
+    return _jit(f, **settings)

@@ -18,8 +18,6 @@ from jlstm.errors import InputError
 from jlstm.network import Network
 from jlstm.recurrent import Bidirectional
 
-pytestmark = pytest.mark.usefixtures("quick_engine")
-
 STEPS = 40
 
 

@@ -13,8 +13,6 @@ from jlstm import layers as L
 from jlstm.network import Network
 from jlstm.recurrent import Bidirectional
 
-pytestmark = pytest.mark.usefixtures("quick_engine")
-
 
 def built(rng, entry, layer, outputs=2) -> Network:
     hidden = 8 if isinstance(layer, Bidirectional) else 4

@@ -151,7 +151,7 @@ def test_the_catalogue_does_what_the_oracle_does(make):
 @pytest.mark.parametrize(
     "make", [two_layers, last_of_both, one_answer], ids=lambda make: make.__name__
 )
-def test_also_of_many_sequences(make, quick_engine):
+def test_also_of_many_sequences(make):
     assert_like_the_oracle(make, LENGTHS)
 
 
@@ -206,7 +206,7 @@ def test_without_a_mistake_it_is_the_network(make, double):
         )
 
 
-def test_a_quick_look_is_the_beginning_of_a_long_one(quick_engine):
+def test_a_quick_look_is_the_beginning_of_a_long_one():
     net = two_layers(np.random.default_rng(5))
     base = right(net, [signal(STEPS, 4)])
     every = [mistake for mistake in catalogue(base) if mistake.paired][::5]

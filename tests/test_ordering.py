@@ -12,7 +12,7 @@ import jlstm as jl
 from jlstm import layers as L
 from jlstm.network import Network
 
-pytestmark = pytest.mark.usefixtures("quick_engine", "quick_steps")
+pytestmark = pytest.mark.usefixtures("quick_steps")
 
 
 def regression(rng: np.random.Generator, features: int) -> Network:

@@ -178,7 +178,7 @@ def _run_chunk(
         *data,
         *[data[-1]] * (chunk.places - len(data)),
     )
-    results = run_all(wired, np.int32(len(heads)), every, names)
+    results = run_all(wired, np.asarray(len(heads), np.int32), every, names)
     results = {name: np.asarray(value) for name, value in results.items()}
     for p, jobs in enumerate(chunk.sets):
         timed = trials[0].wired.timed
