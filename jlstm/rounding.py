@@ -78,6 +78,7 @@ def measure(
     state: State | None = None,
     precision: str = "single",
     judged: bool = True,
+    engine: str = "auto",
 ) -> list[Runs]:
     """Run the network on sequences of one length as the module describes.
 
@@ -88,6 +89,7 @@ def measure(
         state: where to start, as for `predict`.
         precision: of the run that is called `own`.
         judged: whether a tolerance is wanted; without, `own` is all that is computed.
+        engine: what makes the run that is called `own`, as `predict` takes it.
     """
     dtype = DTYPE[precision]
     # What a program is given is rounded to its precision before anything else.
@@ -95,10 +97,11 @@ def measure(
     exact: list[Values] = []
     if judged or precision == "double":
         with jax.enable_x64(True):
-            exact = evaluate(net.astype(np.float64), xs, names, state)
+            last = engine if precision == "double" else "auto"
+            exact = evaluate(net.astype(np.float64), xs, names, state, last)
     own = exact
     if precision != "double":
-        own = evaluate(net.astype(dtype), xs, names, state)
+        own = evaluate(net.astype(dtype), xs, names, state, engine)
     if not judged:
         return [Runs(values, values, {}) for values in own]
     spread = _spread(net.astype(np.float32), xs, names, state, exact)
@@ -106,14 +109,25 @@ def measure(
 
 
 def evaluate(
-    net: Network, xs: Sequence[Any], names: Sequence[str], state: State | None
+    net: Network,
+    xs: Sequence[Any],
+    names: Sequence[str],
+    state: State | None,
+    engine: str = "auto",
 ) -> list[Values]:
     """Outputs, and layers by name, for sequences of one length."""
     if state is not None:
         state = jax.tree.map(lambda a: np.asarray(a, net.dtype), state)
 
     def run(x: Any) -> Any:
-        y, *more = predict(net, x, state=state, trace=bool(names), return_state=True)
+        y, *more = predict(
+            net,
+            x,
+            state=state,
+            trace=bool(names),
+            return_state=True,
+            engine=engine,
+        )
         y = y if len(net.outputs) > 1 else (y,)
         if unknown := [name for name in names if name not in more[-1]]:
             raise InputError(

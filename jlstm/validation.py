@@ -32,6 +32,7 @@ def validate(
     state: State | None = None,
     precision: str | None = None,
     tolerance: float | None = None,
+    engine: str = "auto",
 ) -> Validation:
     """Compare predictions with those that the original network made of the same input.
 
@@ -54,6 +55,8 @@ def validate(
         precision: "single" or "double", to compute in and to judge by; by default that
             of the parameters.
         tolerance: accept absolute differences up to this one instead.
+        engine: what runs recurrent layers, as for `predict`: its numbers are judged.
+            With recorded `layers` it is `lax.scan`, which alone tells of them.
 
     Returns:
         a `Validation`; print it.
@@ -61,10 +64,11 @@ def validate(
     Raises:
         InputError: shapes, names or labels that do not fit. Arrays are never
             transposed, cut or broadcast to make them fit.
+        Unsupported: an engine was named that does not run the network.
     """
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError("no tolerance", found=tolerance, expected="0 or more")
-    task = _Task(net, state, precision or _precision_of(net), tolerance)
+    task = _Task(net, state, precision or _precision_of(net), tolerance, engine)
     if task.precision not in DTYPE:
         raise InputError(
             "unknown precision", found=repr(precision), expected="single or double"
@@ -80,7 +84,7 @@ def validate(
     return _summary(task, [found[k] for k in range(len(todo))], isinstance(x, list))
 
 
-def self_test(net: Network, golden: Golden) -> Validation:
+def self_test(net: Network, golden: Golden, *, engine: str = "auto") -> Validation:
     """Compare a network with the golden vectors that its file carries.
 
     Raises:
@@ -96,6 +100,7 @@ def self_test(net: Network, golden: Golden) -> Validation:
         bare(golden.outputs),
         layers=golden.layers,
         state=net.saved if golden.start == "saved" else None,
+        engine=engine,
     )
 
 
@@ -104,6 +109,7 @@ class _Task(NamedTuple):
     state: State | None
     precision: str
     tolerance: float | None
+    engine: str
 
 
 class _Finding(NamedTuple):
@@ -151,6 +157,7 @@ def _judge_all(task: _Task, group: list[Case]) -> list[_Finding]:
         state=task.state,
         precision=task.precision,
         judged=bool(first.outputs or first.layers),  # labels have no tolerance
+        engine=task.engine,
     )
     return [_judge(task, *pair) for pair in zip(group, runs, strict=True)]
 

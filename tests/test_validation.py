@@ -18,7 +18,8 @@ from recordings import FEATURES, HIDDEN, MISTAKES, OUTPUTS, SECOND, draw, signal
 from recordings import with_scale as scaled
 
 from jlstm import layers as L
-from jlstm.errors import InputError
+from jlstm import rounding
+from jlstm.errors import InputError, Unsupported
 from jlstm.formats import matlab, native
 from jlstm.golden import Golden
 from jlstm.network import Network, Node, predict
@@ -272,6 +273,24 @@ def test_golden_vectors(net, stack, x, truth, tmp_path):
     rest = Golden((x[20:],), (truth["fc"][20:],), {}, "", "saved")
     assert self_test(saved, rest).ok
     assert not self_test(saved, rest._replace(start="initial")).ok
+
+
+def test_the_engine_that_is_judged(net, x, truth, monkeypatch):
+    asked = []
+
+    def watched(*args, engine="auto", **kwargs):
+        asked.append(engine)
+        return predict(*args, engine=engine, **kwargs)
+
+    monkeypatch.setattr(rounding, "predict", watched)
+    found = validate(net, x, truth["fc"], engine="xla")
+    assert found.ok and asked.count("xla") == 1
+    own = predict(net, x, engine="xla")
+    np.testing.assert_array_equal(found.predicted[0], np.asarray(own, float))
+    with pytest.raises(InputError, match="no such engine"):
+        validate(net, x, truth["fc"], engine="fast")
+    with pytest.raises(Unsupported, match="does not run"):
+        validate(net, x, truth["fc"], layers={"one": truth["one"]}, engine="cpu")
 
 
 def test_precision_is_a_word(net, x, truth):

@@ -8,6 +8,7 @@ from typing import Literal
 from ..errors import InputError
 from .options import (
     DISAGREES,
+    Engine,
     File,
     Flag,
     Layout,
@@ -39,6 +40,7 @@ def validate(
     state: Start = "initial",
     precision: Precision = "auto",
     tolerance: Number = None,
+    engine: Engine = "auto",
     plot: Target = None,
     json: Flag = False,
 ) -> int:
@@ -64,6 +66,8 @@ def validate(
         precision: arithmetic to compute in; auto is that of the network.
         tolerance: largest absolute difference to accept; by default it follows from the
             precision and the length of the sequence.
+        engine: whose numbers are judged, see jlstm inspect --engines; auto is the one
+            that predict takes.
         plot: write a picture of both outputs and their difference (needs jlstm[plot]).
         json: print JSON for scripts.
     """
@@ -90,6 +94,7 @@ def validate(
             state=begin,
             precision=None if precision == "auto" else precision,
             tolerance=tolerance,
+            engine=engine,
         )
         verdicts = [result]
     else:
@@ -100,7 +105,7 @@ def validate(
                 file=file,
                 expected="--input and --expected, or a file made by jlstm_export.m",
             )
-        verdicts = [self_test(net, record) for record in golden]
+        verdicts = [self_test(net, record, engine=engine) for record in golden]
     if plot is not None:
         from ..plots import comparison
 
