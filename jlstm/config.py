@@ -126,7 +126,7 @@ class FineTuneConfig(
     """Statistics of the input: those of the network, or of the new training data."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Of shuffling and dropout."""
-    engine: Literal["auto", "cpu", "xla"] = "auto"
+    engine: Literal["auto", "cpu", "gpu", "xla"] = "auto"
     """What runs recurrent layers; all agree to rounding, auto is the fastest."""
     data: Data = Data()
 

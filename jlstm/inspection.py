@@ -45,12 +45,12 @@ def engine_table(net: Network | None) -> dict[str, list[dict[str, Any]]]:
             {
                 "name": name,
                 "type": type(part).__name__,
-                "engine": "xla" if why else "cpu",
-                "reason": why or "the fastest that takes it",
+                "engine": engine,
+                "reason": reason,
             }
             for layer_name in net.recurrent
             for name, part in _directions(layer_name, net.layers[layer_name])
-            for why in (engines.refusal(part),)
+            for engine, reason in (engines.picked(part),)
         ]
     return rows
 

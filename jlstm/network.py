@@ -217,8 +217,9 @@ def predict(
         return_state: also return the state after the last step.
         trace: also return every layer's output by name, and the inner signals of
             recurrent layers as "lstm_1.i", ".f", ".g", ".o", ".c", ".h".
-        engine: what runs recurrent layers: "cpu", a C++ kernel, "xla", `lax.scan`, or
-            the fastest that takes the layer. They agree to rounding.
+        engine: what runs recurrent layers: "cpu", a C++ kernel, "gpu", cuDNN or a
+            kernel for NVIDIA's, "xla", `lax.scan`, or "auto", the fastest that takes
+            the layer. They agree to rounding.
 
     Returns:
         `y`, then the state and the trace where asked for. `y` is `(time, outputs)`, or

@@ -53,7 +53,8 @@ class Stream:
     Raises:
         InputError: a layer needs the whole sequence at once, the state does not fit, or
             double precision is off while the parameters are double.
-        Unsupported: the engine "cpu" was asked for and does not run this.
+        Unsupported: the engine "cpu" was asked for and does not run this, or "gpu",
+            which runs no single steps.
     """
 
     def __init__(
@@ -279,6 +280,12 @@ def _plan(net: Network, streams: int | None, engine: str) -> Plan | None:
         )
     if engine == "xla":
         return None
+    if engine == "gpu":
+        raise Unsupported(
+            "the engine 'gpu' runs whole sequences",
+            found="a stream of single steps",
+            do="engine='xla' steps on a GPU as well",
+        )
     try:
         if streams is not None:
             raise NoPlan("several streams")

@@ -25,7 +25,7 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Layout = Literal["auto", "time-features", "features-time"]
 Precision = Literal["auto", "single", "double"]
 Start = Literal["initial", "saved"]
-Engine = Literal["auto", "cpu", "xla"]
+Engine = Literal["auto", "cpu", "gpu", "xla"]
 
 DISAGREES, REFUSED = 1, 2
 """Exit codes: the numbers differ; something was refused, with the reason on stderr."""

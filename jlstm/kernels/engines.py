@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 
 from ..errors import InputError, Unsupported
-from . import cpu
+from . import cpu, gpu
 
-ENGINES = ("auto", "cpu", "xla")
+ENGINES = ("auto", "cpu", "gpu", "xla")
 """Names that `engine=` takes; "auto" is the fastest that takes the layer."""
 
 
@@ -45,8 +45,10 @@ def available() -> list[Available]:
             absent = f"computations run on {jax.default_backend()}"
     else:
         words = absent
+    no_gpu = gpu.missing()
     return [
         Available("cpu", absent is None, absent or words),
+        Available("gpu", no_gpu is None, no_gpu or gpu.words()),
         Available("xla", True, f"lax.scan on {jax.default_backend()}"),
     ]
 
@@ -59,8 +61,17 @@ def refusal(layer: Any) -> str | None:
     return absent or cpu.refusal(layer)
 
 
-def chosen(layer: Any, engine: str, special: str | None = None) -> cpu.Cpu | None:
-    """What runs `layer`: None is `lax.scan`.
+def picked(layer: Any) -> tuple[str, str]:
+    """The engine that "auto" runs a layer with, and why."""
+    reasons = {"cpu": refusal(layer), "gpu": gpu.reserve(layer)}
+    for name, why in reasons.items():
+        if why is None:
+            return name, "the fastest that takes it"
+    return "xla", reasons["gpu" if gpu.missing() is None else "cpu"] or ""
+
+
+def chosen(layer: Any, engine: str, special: str | None = None) -> Any:
+    """What runs `layer`, an engine of `recurrence`: None is `lax.scan`.
 
     Arguments:
         layer: a recurrent layer.
@@ -75,15 +86,22 @@ def chosen(layer: Any, engine: str, special: str | None = None) -> cpu.Cpu | Non
         raise InputError(
             "no such engine", found=repr(engine), expected=", ".join(ENGINES)
         )
-    if engine == "xla":
+    name = picked(layer)[0] if engine == "auto" else engine
+    if name == "xla" or (engine == "auto" and special is not None):
         return None
-    why = refusal(layer) or special
-    if why is None:
-        return cpu.Cpu.of(layer)
-    if engine == "cpu":
+    refuses, of = RUNNERS[name]
+    why = refuses(layer) or special
+    if why is not None:
         raise Unsupported(
-            f"the engine 'cpu' does not run this {type(layer).__name__}",
+            f"the engine '{name}' does not run this {type(layer).__name__}",
             found=why,
             do="engine='xla' runs every layer, 'auto' picks the fastest that does",
         )
-    return None
+    return of(layer)
+
+
+RUNNERS: dict[str, tuple[Any, Any]] = {
+    "cpu": (refusal, cpu.Cpu.of),
+    "gpu": (gpu.refusal, gpu.of),
+}
+"""Why an engine does not run a layer, and what it runs one with."""

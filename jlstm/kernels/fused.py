@@ -90,11 +90,14 @@ class Fused:
         x, length, state, layer = spec.parts(operands)
         kept = self.kept(*operands, spec=spec) if keep else []
         if 0 in x.shape[:2]:
-            return [*spec.apply(*operands), *(jnp.zeros(a.shape, a.dtype) for a in kept)]
+            return [
+                *spec.apply(*operands),
+                *(jnp.zeros(a.shape, a.dtype) for a in kept),
+            ]
         hidden = state.h.shape[-1]
         loop, fill = self._loop(x, hidden, spec.reverse, keep)
         _, R, _, _ = self._arrays(layer)
-        z = fill(self._sums(layer, x), 3)
+        z = fill(self._sums(layer, _harmless(x, length)), 3)
         extra = CELLS[self.kind].kept - SLOTS if keep else 0
         z = jnp.pad(z, ((0, 0), (0, 0), (0, extra), (0, 0)))
         h, c = fill(state.h, 1), fill(getattr(state, "c", state.h), 1)
@@ -109,7 +112,7 @@ class Fused:
         x, length, state, layer = spec.parts(operands)
         ys, kept, *slopes = operands[spec.count :]
         if 0 in x.shape[:2]:
-            return _nothing(spec, operands, slopes, which)
+            return spec.back(operands[: spec.count], slopes, which)
         hidden = state.h.shape[-1]
         loop, fill = self._loop(x, hidden, spec.reverse, keep=True)
         W, R, _, _ = self._arrays(layer)
@@ -132,6 +135,7 @@ class Fused:
         first = inner[:, -1 if spec.reverse else 0]
         dh = dh + dot(_flat(first, 1), _rows(R))
         before = _shifted(state.h, ys, spec.reverse)
+        x = _harmless(x, length)
         dW, dR = _summed(outer, x), _summed(inner, before)
         sums, inner_sums = outer.sum((0, 1)), inner.sum((0, 1))
         dx = dot(_flat(outer, 2), _rows(W))
@@ -166,13 +170,12 @@ class Fused:
     def _arrays(self, layer: Any) -> tuple[Any, Any, Any, Any]:
         """W `(G, H, C)`, R `(G, H, H)`, b `(G, H)` and recurrent b `(G, H)` or None."""
         gates = [getattr(layer, name) for name in layer.gates]
-        stacked = [
-            jnp.stack([getattr(gate, name) for gate in gates])
-            for name in ("input_weights", "recurrent_weights", "bias")
-        ]
+        W = jnp.stack([gate.input_weights for gate in gates])
+        R = jnp.stack([gate.recurrent_weights for gate in gates])
+        b = jnp.stack([gate.bias for gate in gates])
         if gates[0].recurrent_bias is None:
-            return *stacked, None
-        return *stacked, jnp.stack([gate.recurrent_bias for gate in gates])
+            return W, R, b, None
+        return W, R, b, jnp.stack([gate.recurrent_bias for gate in gates])
 
     def _square(self, R: Any, loop: persistent.Loop) -> Any:
         """R of the slots, H filled up; zero where a cell wants no product."""
@@ -244,14 +247,13 @@ def _with(layer: Any, dW: Any, dR: Any, sums: Any, inner_sums: Any) -> Any:
     return dataclasses.replace(layer, **gates)
 
 
+def _harmless(x: Any, length: Any) -> Any:
+    """The input with zeros beyond the ends, where a NaN would reach every weight."""
+    if length is None:
+        return x
+    alive = jnp.arange(x.shape[1], dtype=length.dtype) < length[:, None]
+    return jnp.where(alive[:, :, None], x, 0)
+
+
 def _lengths(x: Any, length: Any) -> Any:
     return jnp.full(x.shape[0], x.shape[1], "int32") if length is None else length
-
-
-def _nothing(spec: Any, operands: Any, slopes: Any, which: tuple[bool, ...]) -> Any:
-    """The gradients of no step: those of the state alone."""
-    zeros = [jnp.zeros(a.shape, a.dtype) for a in operands[: spec.count]]
-    if spec.ragged:
-        zeros[1] = jnp.zeros(operands[0].shape[0])
-    zeros[1 + spec.ragged : spec.rows] = slopes[1:]
-    return [slope for slope, wanted in zip(zeros, which, strict=True) if wanted]

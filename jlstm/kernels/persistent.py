@@ -215,9 +215,7 @@ def _launch(
 # --- what programs do -----------------------------------------------------------------
 
 
-def _forward(
-    loop: Loop, first: Any, lengths: Any, weights: Any, *buffers: Any
-) -> None:
+def _forward(loop: Loop, first: Any, lengths: Any, weights: Any, *buffers: Any) -> None:
     """The loop of one program; the buffers are in and out at once, only out is used."""
     z, ys, hs, c, counter = buffers[len(buffers) // 2 :]
     cell, (state, gate) = CELLS[loop.kind], loop.functions
@@ -378,8 +376,8 @@ def _places(tile: tuple[int, ...], slots: int) -> tuple[Any, Any]:
     be moved between threads before.
     """
     size = (*tile[:2], slots, tile[3])
-    j, slot, l = (lax.broadcasted_iota(np.int32, size, axis) for axis in (1, 2, 3))
-    return slot, j * np.int32(tile[3]) + l
+    j, slot, within = (lax.broadcasted_iota(np.int32, size, axis) for axis in (1, 2, 3))
+    return slot, j * np.int32(tile[3]) + within
 
 
 def _times(count: int, do: Callable[[Any], None]) -> None:

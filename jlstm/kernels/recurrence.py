@@ -56,6 +56,16 @@ class Recurrence:
         after, ys = reference.batch(layer, state, x, length, reverse=self.reverse)
         return [ys, *jax.tree.leaves(after)]
 
+    def back(
+        self, primals: Sequence[Any], slopes: Sequence[Any], which: Sequence[bool]
+    ) -> list[Any]:
+        """The gradients of those operands that are asked for, by `lax.scan`."""
+        _, transposed = jax.vjp(
+            lambda *chosen: self.apply(*_merged(primals, chosen, which)),
+            *(p for p, w in zip(primals, which, strict=True) if w),
+        )
+        return list(transposed(list(slopes)))
+
     def parts(self, operands: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
         """`x, length or None, state, layer` of the operands."""
         x, *rest = operands[: self.rows]
@@ -92,7 +102,9 @@ def recurrence(
         x: the sequence.
         length: the steps after which the state stands still, as in `unroll`.
         reverse: from the last step to the first.
-        engine: what lowers it, with `saved`, `run` and `backward`; hashable.
+        engine: what lowers it, hashable: `run` and `backward` on its `platform`, and
+            the shape of what is `kept` between them, `kept_axis` its batch; None where
+            it has none, and what maps over the two goes by `lax.scan`.
 
     Returns:
         the state after the sequence, and the outputs `(T, P)`.
@@ -162,13 +174,8 @@ def _tangent_reference(
 def _backward_reference(
     *operands: Any, spec: Recurrence, which: tuple[bool, ...]
 ) -> list[Any]:
-    primals = operands[: spec.count]
     cotangents = operands[len(operands) - spec.answers :]
-    _, back = jax.vjp(
-        lambda *chosen: spec.apply(*_merged(primals, chosen, which)),
-        *(p for p, w in zip(primals, which, strict=True) if w),
-    )
-    return list(back(list(cotangents)))
+    return spec.back(operands[: spec.count], cotangents, which)
 
 
 def _merged(
@@ -277,13 +284,21 @@ def _one_by_one(primitive: Primitive) -> Callable[..., Any]:
     return run
 
 
-def _tangents_together(
-    operands: Sequence[Any], mapped: Sequence[bool], **settings: Any
-) -> Any:
-    return jax.vmap(
-        functools.partial(_tangent_reference, **settings),
-        in_axes=tuple(0 if m else None for m in mapped),
-    )(*operands)
+def _by_reference(reference: Callable[..., Any]) -> Callable[..., Any]:
+    def run(operands: Sequence[Any], mapped: Sequence[bool], **settings: Any) -> Any:
+        return jax.vmap(
+            functools.partial(reference, **settings),
+            in_axes=tuple(0 if m else None for m in mapped),
+        )(*operands)
+
+    return run
+
+
+def _backwards(operands: Sequence[Any], mapped: Sequence[bool], **settings: Any) -> Any:
+    """What was kept of one batch cannot serve another, nor be used twice."""
+    opaque = settings["spec"].engine.kept_axis is None
+    how = _by_reference(_backward_reference) if opaque else _one_by_one(_backward)
+    return how(operands, mapped, **settings)
 
 
 def _shared(count: int, spec: Recurrence, kept: bool) -> Axes:
@@ -300,11 +315,16 @@ def _answers(count: int, *, spec: Recurrence, **_: Any) -> Axes:
     return axes + [spec.engine.kept_axis] * (count - spec.answers)
 
 
-def _given_to_run(count: int, *, spec: Recurrence, keep: bool) -> Axes:
-    return _shared(count, spec, kept=False)
+def _given_to_run(count: int, *, spec: Recurrence, keep: bool) -> Axes | None:
+    opaque = keep and spec.engine.kept_axis is None
+    return None if opaque else _shared(count, spec, kept=False)
 
 
-def _given_to_tangent(count: int, *, spec: Recurrence, which: tuple[bool, ...]) -> Axes:
+def _given_to_tangent(
+    count: int, *, spec: Recurrence, which: tuple[bool, ...]
+) -> Axes | None:
+    if spec.engine.kept_axis is None:
+        return None
     moved: Axes = [0 if k < spec.rows else None for k, w in enumerate(which) if w]
     return _shared(count - len(moved), spec, kept=True) + moved
 
@@ -312,12 +332,13 @@ def _given_to_tangent(count: int, *, spec: Recurrence, which: tuple[bool, ...]) 
 def _given_to_backward(
     count: int, *, spec: Recurrence, which: tuple[bool, ...]
 ) -> Axes | None:
-    return None if any(which[spec.rows :]) else _shared(count, spec, kept=True)
+    summed = any(which[spec.rows :]) or spec.engine.kept_axis is None
+    return None if summed else _shared(count, spec, kept=True)
 
 
 _batched(_run, _given_to_run, _answers, _one_by_one(_run))
-_batched(_tangent, _given_to_tangent, _answers, _tangents_together)
-_batched(_backward, _given_to_backward, lambda n, **_: [0] * n, _one_by_one(_backward))
+_batched(_tangent, _given_to_tangent, _answers, _by_reference(_tangent_reference))
+_batched(_backward, _given_to_backward, lambda n, **_: [0] * n, _backwards)
 
 
 def _lowered(primitive: Primitive, method: str, otherwise: Callable[..., Any]) -> None:
