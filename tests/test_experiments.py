@@ -13,6 +13,7 @@ import safetensors.numpy
 from networks import small
 
 import jlstm as jl
+from jlstm.bench import contestants
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -177,3 +178,29 @@ def test_a_file_of_an_unknown_kind_is_not_passed_over(folders, tmp_path):
     one = made(tmp_path / "one")
     (one / "notes.xyz").write_bytes(b"?")
     assert list(folders.look(one).damaged) == ["notes.xyz"]
+
+
+# --- 07: what runs on a GPU -----------------------------------------------------------
+
+
+def test_without_a_gpu_nothing_is_measured(capsys):
+    assert script("07_gpu").main(["--quick"]) == 2
+    said = capsys.readouterr().out
+    assert "missing: a GPU" in said and "nothing was measured" in said
+
+
+def test_the_comparison_on_a_gpu_is_rehearsed(tmp_path, monkeypatch):
+    """Check, child, table and README, the kernel interpreted, one contestant alone."""
+    for name in set(contestants.GPU) - {"jlstm fused"}:
+        monkeypatch.delitem(contestants.GPU, name)
+    monkeypatch.delitem(contestants.GPU_MACHINE, "GPU products")
+    run = script("07_gpu")
+    few = ["--quick", "--rows", "i", "--peers", "none", "--rounds", "1"]
+    assert run.main([*few, "--out", str(tmp_path)]) == 0
+    told = json.loads((tmp_path / "table.json").read_text("utf-8"))
+    (row,) = told["rows"]
+    assert set(row["scores"]) == {"jlstm fused"} and not row["failed"]
+    assert row["scores"]["jlstm fused"]["error"] < 1e-6
+    page = (tmp_path / "README.md").read_text("utf-8")
+    assert "| fused | gru float32 | 5 | 3 |" in page and "WRONG" not in page
+    assert "rehearsal on" in page and (tmp_path / "table.png").is_file()

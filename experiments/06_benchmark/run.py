@@ -31,7 +31,6 @@ FIXED = {
     "batch": {"length": 100, "hidden": 128},
     "hidden": {"batch": 32, "length": 100},
 }
-MARKERS = "<!-- {} -->", "<!-- end of {} -->"
 
 
 def main():
@@ -64,7 +63,7 @@ def main():
     else:
         pictures.ratios(found, picture)
         text = report.as_markdown(found)
-    put(HERE / "README.md", what, f"{text}\n\n![{what}]({picture.name})")
+    report.put(HERE / "README.md", what, f"{text}\n\n![{what}]({picture.name})")
     return 1 if found.disagrees else 0
 
 
@@ -124,20 +123,6 @@ def exponents(panels, found):
     return "\n\n".join(
         [table, "\n".join(f"* {line}" for line in report.remarks(found))]
     )
-
-
-# --- the README -----------------------------------------------------------------------
-
-
-def put(path, what, text):
-    """Put figures between their markers, which come at the end if there are none."""
-    first, last = (marker.format(what) for marker in MARKERS)
-    page = path.read_text("utf-8")
-    if first not in page:
-        page = f"{page.rstrip()}\n\n{first}\n{last}\n"
-    before, _, rest = page.partition(first)
-    after = rest.partition(last)[2]
-    path.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import InputError
 from .accuracy import LIMIT
 from .children import ALLOCATORS, Child, Gone
-from .contestants import CONTESTANTS, MACHINE, Contestant
+from .contestants import CONTESTANTS, GPU, GPU_MACHINE, MACHINE, Contestant
 from .results import WRONG, Benchmark, Row, Score
 from .workloads import Workload
 
@@ -42,6 +42,7 @@ def measure(
     quick: bool = False,
     allocator: str = "plain",
     seed: int = 0,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> Benchmark:
     """Measure workloads side by side.
@@ -54,6 +55,7 @@ def measure(
         quick: short turns, for a look.
         allocator: "plain", or "keep": glibc gives no memory back, for all contestants.
         seed: of the order in each round.
+        device: "cpu" or "gpu", who and what is compared.
         progress: told `(what, done, total)`.
 
     Returns:
@@ -70,7 +72,7 @@ def measure(
         raise InputError(
             "no such allocator setting", found=allocator, expected=", ".join(ALLOCATORS)
         )
-    those, cores = _invited(peers), _cores()
+    those, cores = _invited(peers, device), _cores()
     load = _load()
     settings = {"rounds": rounds, "quick": quick, "allocator": allocator, "seed": seed}
     versions: dict[str, str] = {}
@@ -80,7 +82,7 @@ def measure(
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             race = _Race(workload, Path(folder), cores, stack, allocator, quick)
             race.tell = _within(progress, workload.name, number, len(rows))
-            race.prepare(those)
+            race.prepare([*those, *_limits(device)])
             race.run(rounds, rng)
             found.append(race.row())
             versions |= race.versions
@@ -94,18 +96,22 @@ def measure(
     return Benchmark(found, machine, settings, notes)
 
 
-def _invited(peers: Sequence[str] | None) -> list[Contestant]:
-    names = {name.lower(): name for name in CONTESTANTS}
+def _invited(peers: Sequence[str] | None, device: str) -> list[Contestant]:
+    table = {"cpu": CONTESTANTS, "gpu": GPU}[device]
+    names = {name.lower(): name for name in table}
     for peer in peers or ():
         if peer.lower() not in names:
-            others = [name for name, one in CONTESTANTS.items() if not one.ours]
+            others = [name for name, one in table.items() if not one.ours]
             raise InputError("no such peer", found=peer, expected=", ".join(others))
     asked = None if peers is None else {names[peer.lower()] for peer in peers}
     return [
-        one
-        for name, one in CONTESTANTS.items()
-        if asked is None or one.ours or name in asked
+        one for name, one in table.items() if asked is None or one.ours or name in asked
     ]
+
+
+def _limits(device: str) -> list[Contestant]:
+    """What the machine could do at most."""
+    return list({"cpu": MACHINE, "gpu": GPU_MACHINE}[device].values())
 
 
 class _Race:
@@ -137,7 +143,7 @@ class _Race:
 
         self.tell("writing the networks", 0, 1)
         job.write(self.workload, self.folder, threads(self.cores))
-        for one in (*those, *MACHINE.values()):
+        for one in those:
             self._start(one)
         names = list(self.children)
         imports = {}
@@ -162,7 +168,7 @@ class _Race:
                 self.versions |= told["versions"]
 
     def _start(self, one: Contestant) -> None:
-        if one.name in CONTESTANTS and self.workload.kind not in one.kinds:
+        if self.workload.kind not in one.kinds:
             self.skipped[one.name] = f"does no {self.workload.kind}"
         elif one.missing:
             self.skipped[one.name] = f"not installed: {', '.join(one.missing)}"
@@ -215,7 +221,7 @@ class _Race:
                 told["error"], told["ways"], told["problems"],
             )
             for name, told in self.told.items()
-            if name in CONTESTANTS and name not in self.failed
+            if name not in MACHINE | GPU_MACHINE and name not in self.failed
         }  # fmt: skip
         sizes = {
             "batch": row.batch, "length": row.length, "features": row.features,
@@ -223,11 +229,12 @@ class _Race:
         }  # fmt: skip
         best = {name: min(some) for name, some in self.samples.items() if some}
         reads = best.get("reads")
+        products = best.get("products") or best.get("GPU products")
         return Row(
             row.name, row.words, row.kind, sizes,
             counted and counted.flop, counted and counted.read,
             scores, self.failed, self.skipped,
-            peak=1 / best["products"] if "products" in best else None,
+            peak=products and 1 / products,
             bandwidth=self.cores / reads if reads else None,
         )  # fmt: skip
 

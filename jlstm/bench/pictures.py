@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from .contestants import CONTESTANTS
+from .contestants import ALL
 from .results import Benchmark
 
 COLORS = (
@@ -22,7 +22,7 @@ COLORS = (
     "tab:olive",
     "tab:purple",
 )
-"""In the order of `CONTESTANTS`."""  # fmt: skip
+"""In the order of `ALL`, those on a GPU from the start again."""  # fmt: skip
 
 
 def ratios(found: Benchmark, path: str | Path) -> None:
@@ -99,7 +99,7 @@ def scaling(
 
 
 def _color(name: str) -> str:
-    return COLORS[list(CONTESTANTS).index(name) % len(COLORS)]
+    return COLORS[list(ALL).index(name) % len(COLORS)]
 
 
 def _plain_ticks(axis: Any) -> None:

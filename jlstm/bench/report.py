@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
-from .contestants import CONTESTANTS
+from .contestants import ALL
 from .results import Benchmark, Row
 
 UNITS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (float("inf"), 1, "s"))
-OURS = {name for name, one in CONTESTANTS.items() if one.ours}
+MARKERS = "<!-- {} -->", "<!-- end of {} -->"
+OURS = {name for name, one in ALL.items() if one.ours}
 
 
 class Table(NamedTuple):
@@ -132,3 +134,14 @@ def as_markdown(found: Benchmark) -> str:
         lines = [table.head, ["---"] * len(table.head), *table.body]
         blocks.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     return "\n\n".join([*blocks, "\n".join(f"* {line}" for line in remarks(found))])
+
+
+def put(path: Path, what: str, text: str) -> None:
+    """Put figures between their markers, which come at the end if there are none."""
+    first, last = (marker.format(what) for marker in MARKERS)
+    page = path.read_text("utf-8")
+    if first not in page:
+        page = f"{page.rstrip()}\n\n{first}\n{last}\n"
+    before, _, rest = page.partition(first)
+    after = rest.partition(last)[2]
+    path.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}", "utf-8")

@@ -7,7 +7,7 @@ from functools import cached_property
 from statistics import quantiles
 from typing import Any, NamedTuple
 
-from .contestants import CONTESTANTS
+from .contestants import ALL
 
 SCHEMA = 1
 WRONG = "wrong: "
@@ -179,10 +179,10 @@ class Benchmark:
     def disagrees(self) -> bool:
         """Whether somebody was wrong, or one of jlstm's engines failed."""
         return any(
-            why.startswith(WRONG) or CONTESTANTS[name].ours
+            why.startswith(WRONG) or ALL[name].ours
             for row in self.rows
             for name, why in row.failed.items()
-            if name in CONTESTANTS
+            if name in ALL
         )
 
     def __str__(self) -> str:

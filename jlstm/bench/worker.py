@@ -25,7 +25,7 @@ from statistics import median
 from typing import IO, Any
 
 from ..errors import JlstmError
-from .contestants import CONTESTANTS, MACHINE, Contestant, Variant
+from .contestants import ALL, GPU_MACHINE, MACHINE, Contestant, Variant
 from .job import Job
 
 HOPELESS = 2.0
@@ -163,7 +163,7 @@ def main(name: str) -> None:
     os.dup2(2, 1)
     start = time.perf_counter()
     try:
-        worker = Worker((CONTESTANTS | MACHINE)[name])
+        worker = Worker((ALL | MACHINE | GPU_MACHINE)[name])
     except Exception as error:
         ready = {"failed": _words(error)}
         answers.write(json.dumps(ready) + "\n")

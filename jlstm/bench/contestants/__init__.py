@@ -67,7 +67,7 @@ class Contestant(NamedTuple):
     @property
     def ours(self) -> bool:
         """Whether this is jlstm."""
-        return self.module == "engines"
+        return self.module in ("engines", "gpu_engines")
 
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -93,6 +93,24 @@ CONTESTANTS: dict[str, Contestant] = {
 }  # fmt: skip
 """Those who are compared, in the order of the table."""
 
+ON_GPU: dict[str, Any] = {
+    "kinds": ("inference", "training"),
+    # Whatever JAX finds: the process that starts these was not told to stay on the CPU.
+    "environment": MappingProxyType({"JAX_PLATFORMS": ""}),
+}
+GPU: dict[str, Contestant] = {
+    one.name: one
+    for one in (
+        Contestant("jlstm cuDNN", "gpu_engines", option="cudnn", **ON_GPU),
+        Contestant("jlstm fused", "gpu_engines", option="fused", **ON_GPU),
+        Contestant("jlstm scan", "gpu_engines", option="xla", **ON_GPU),
+        Contestant("torch float32", "torch_gpu", ("torch",), **ON_GPU),
+        Contestant("torch TF32", "torch_gpu", ("torch",), "tf32", **ON_GPU),
+    )
+}
+"""Those who are compared on a GPU, in the order of the table."""
+ALL = CONTESTANTS | GPU
+
 MACHINE: dict[str, Contestant] = {
     one.name: one
     for one in (
@@ -101,3 +119,9 @@ MACHINE: dict[str, Contestant] = {
     )
 }
 """What the machine could do: a large product of matrices, weights read from cache."""
+GPU_MACHINE = {
+    "GPU products": Contestant(
+        "GPU products", "gpu_engines", option="products", **ON_GPU
+    )
+}
+"""The same of the GPU."""

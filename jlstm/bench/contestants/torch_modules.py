@@ -201,9 +201,9 @@ class Net(nn.Module):
         pairs: Any = zip(self.parts, self.layers, strict=True)
         for k, (part, layer) in enumerate(pairs):
             for name, owner in NAMES.get(part.kind, {}).items():
-                found[f"{k}.{name}"] = getattr(layer, owner).grad.numpy().copy()
+                found[f"{k}.{name}"] = getattr(layer, owner).grad.cpu().numpy().copy()
             if part.kind == "gru":
-                bias = layer.bias_hh_l0.grad.numpy()
+                bias = layer.bias_hh_l0.grad.cpu().numpy()
                 found[f"{k}.bn"] = bias[-part.hidden :].copy()
         return found
 
