@@ -168,17 +168,17 @@ def experiment():
     return module
 
 
-def test_figures_are_put_between_their_markers(experiment, tmp_path):
+def test_figures_are_put_between_their_markers(tmp_path):
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- table -->\nold\n<!-- end of table -->\nafter\n")
-    experiment.put(page, "table", "new")
-    experiment.put(page, "random", "r")
+    report.put(page, "table", "new")
+    report.put(page, "random", "r")
     expected = (
         "before\n<!-- table -->\n\nnew\n\n<!-- end of table -->\nafter\n\n"
         "<!-- random -->\n\nr\n\n<!-- end of random -->\n"
     )
     assert page.read_text() == expected
-    experiment.put(page, "table", "new")
+    report.put(page, "table", "new")
     assert page.read_text() == expected
 
 

@@ -14,12 +14,14 @@ import pytest
 import quick
 import recurrent_torch as reference
 from jax.experimental import rnn
+from networks import small
 from recurrent_torch import GRU_AFTER, Layer
 
 from jlstm.errors import Unsupported
 from jlstm.kernels import cudnn, engines, fused, gpu, persistent
 from jlstm.kernels.recurrence import recurrence
 from jlstm.recurrent import GRU, LSTM, Gate
+from jlstm.stream import Stream
 
 SIZES = B, T, C, H = 3, 4, 2, 5
 LENGTHS = np.array([2, 0, 4], np.int32)
@@ -316,6 +318,11 @@ def test_what_a_gpu_does_not_run_is_refused(on_a_gpu, of, words):
     assert engines.chosen(of, "auto") is None
     with pytest.raises(Unsupported, match=words):
         engines.chosen(of, "gpu")
+
+
+def test_single_steps_are_not_for_a_gpu(on_a_gpu):
+    with pytest.raises(Unsupported, match="runs whole sequences"):
+        Stream(small(np.random.default_rng(0)), engine="gpu")
 
 
 def test_without_a_gpu_the_reason_is_told():

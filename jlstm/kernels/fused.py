@@ -25,6 +25,7 @@ import numpy as np
 from . import cpu, persistent
 from .cells import CELLS, SLOTS
 from .products import dot
+from .programs import Loop
 
 CORES = 132
 """Multiprocessors, where there is no GPU to ask: those of an H100 or H200."""
@@ -145,9 +146,7 @@ class Fused:
         every = [dx, *lengths, *states, *layers]
         return [slope for slope, wanted in zip(every, which, strict=True) if wanted]
 
-    def _loop(
-        self, x: Any, hidden: int, reverse: bool, keep: bool
-    ) -> tuple[persistent.Loop, Any]:
+    def _loop(self, x: Any, hidden: int, reverse: bool, keep: bool) -> tuple[Loop, Any]:
         """How a run is spread, and what fills arrays up to its sizes."""
         batch, time, _ = x.shape
         width, item = _power(hidden), np.dtype(x.dtype).itemsize
@@ -162,7 +161,7 @@ class Fused:
                 ends[axis] = (0, width - hidden)
             return jnp.pad(a, ends)
 
-        return persistent.Loop(
+        return Loop(
             self.kind, self.state, self.gate, time, rows, units, groups, slices,
             reverse, keep, self.persistent, self.interpret,
         ), fill  # fmt: skip
@@ -177,7 +176,7 @@ class Fused:
             return W, R, b, None
         return W, R, b, jnp.stack([gate.recurrent_bias for gate in gates])
 
-    def _square(self, R: Any, loop: persistent.Loop) -> Any:
+    def _square(self, R: Any, loop: Loop) -> Any:
         """R of the slots, H filled up; zero where a cell wants no product."""
         width = loop.units * loop.slices
         slots = np.array(CELLS[self.kind].products)
