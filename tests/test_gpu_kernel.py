@@ -179,7 +179,9 @@ def imitation(monkeypatch):
 
     def answers(x, h_0, c_0, w, lengths, *sizes):
         arrays = rnn.unpack_lstm_weights(w, *sizes[:3], sizes[4])
-        return rnn.lstm_ref(x, h_0, c_0, *arrays, lengths, *sizes[:5])
+        found = rnn.lstm_ref(x, h_0, c_0, *arrays, lengths, *sizes[:5])
+        # Nobody says that cuDNN takes a sequence of no step.
+        return jax.tree.map(lambda a: jnp.where(lengths.min() < 1, jnp.nan, a), found)
 
     def forward(*given):
         assert rnn._lstm_cudnn_allow_tf32(given[-1]) is False
