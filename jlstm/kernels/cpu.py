@@ -37,9 +37,12 @@ def kernel() -> Any:
             jaxlib than the one that is here.
     """
     module: Any = importlib.import_module("jlstm.kernels._cpu")
-    # Before there is a backend JAX would only note the functions down, and a refusal
-    # would then take the whole backend along.
-    jax.devices("cpu")
+    try:
+        # Before there is a backend JAX would only note the functions down, and a
+        # refusal would then take the whole backend along.
+        jax.devices("cpu")
+    except RuntimeError as error:
+        raise ImportError(f"JAX has no processor to run on: {error}") from error
     try:
         for name, capsule in module.handlers().items():
             jax.ffi.register_ffi_target(name, capsule, platform="cpu")
@@ -49,6 +52,11 @@ def kernel() -> Any:
             "here: pip install --no-build-isolation builds it for this one"
         ) from error
     return module
+
+
+def words() -> str:
+    """What the kernel makes use of."""
+    return "instructions " + ", ".join(kernel().instructions())
 
 
 def refusal(layer: Any) -> str | None:
@@ -74,7 +82,6 @@ class Cpu:
     kind: int
     state: int
     gate: int
-    threads: int = 0
     platform = "cpu"
     kept_axis = 2
     """Where what is kept has its batch."""
@@ -142,7 +149,7 @@ class Cpu:
             "state_activation": np.int64(self.state),
             "gate_activation": np.int64(self.gate),
             "reverse": np.int64(spec.reverse),
-            "threads": np.int64(self.threads),
+            "threads": np.int64(0),
         }
 
     def weights(self, layer: Any) -> list[Any]:

@@ -38,16 +38,9 @@ def missing() -> str | None:
 
 def available() -> list[Available]:
     """Every engine, the fastest first."""
-    absent = missing()
-    if absent is None:
-        words = "instructions " + ", ".join(cpu.kernel().instructions())
-        if jax.default_backend() != "cpu":
-            absent = f"computations run on {jax.default_backend()}"
-    else:
-        words = absent
-    no_gpu = gpu.missing()
+    no_cpu, no_gpu = _absent(), gpu.missing()
     return [
-        Available("cpu", absent is None, absent or words),
+        Available("cpu", no_cpu is None, no_cpu or cpu.words()),
         Available("gpu", no_gpu is None, no_gpu or gpu.words()),
         Available("xla", True, f"lax.scan on {jax.default_backend()}"),
     ]
@@ -55,10 +48,13 @@ def available() -> list[Available]:
 
 def refusal(layer: Any) -> str | None:
     """Why the engine "cpu" does not run a layer here; None where it does."""
-    absent = missing()
-    if absent is None and jax.default_backend() != "cpu":
-        absent = f"computations run on {jax.default_backend()}"
-    return absent or cpu.refusal(layer)
+    return _absent() or cpu.refusal(layer)
+
+
+def _absent() -> str | None:
+    if jax.default_backend() != "cpu":
+        return f"computations run on {jax.default_backend()}"
+    return missing()
 
 
 def picked(layer: Any) -> tuple[str, str]:
