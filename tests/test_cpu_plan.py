@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -136,6 +137,30 @@ def test_a_network(monkeypatch, layer: Layer, dtype, outputs: int) -> None:
         plan.step(x[t], again, one)
         np.testing.assert_array_equal(one, y[t])
     np.testing.assert_array_equal(again, state)
+
+
+def test_threads_take_turns() -> None:
+    """Each with a state of its own, as the forks of a stream have, some step by step."""
+    layer, rng = Layer(), np.random.default_rng(4)
+    case = reference.random_case(rng, layer, (1, T, C, H), False)
+    dense = [rng.normal(size=(O, H)), rng.normal(size=O)]
+    plan = network(layer, case, dense, np.float64)
+    xs = rng.normal(size=(4, 3000, C))
+
+    def steps(x: np.ndarray, by_one: bool = False) -> np.ndarray:
+        state, y = np.zeros(2 * H), np.zeros((len(x), O))
+        for x_t, y_t in zip(x, y, strict=True) if by_one else ():
+            plan.step(x_t, state, y_t)
+        if not by_one:
+            for part in range(0, len(x), 100):
+                plan.run(x[part : part + 100], state, y[part : part + 100])
+        return y
+
+    expected = [steps(x) for x in xs]
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(steps, xs, [False, True, False, True])
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_what_does_not_fit_is_refused() -> None:

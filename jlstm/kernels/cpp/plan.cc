@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <vector>
 
@@ -20,7 +21,7 @@ struct Program {
   std::vector<Operation> operations;
   char* memory = nullptr;  // packed weights, scratch of operations, the row
   char* row = nullptr;
-  bool running = false;
+  std::mutex mutex;  // row and scratch serve one thread at a time
 
   ~Program() { std::free(memory); }
 
@@ -148,21 +149,22 @@ bool three(Py_ssize_t count, const char* name) {
   return false;
 }
 
-bool idle(const Program& program) {
-  if (!program.running) return true;
-  PyErr_SetString(PyExc_RuntimeError, "another thread is running this plan");
-  return false;
-}
-
 PyObject* step(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   Program& program = *program_of(self);
   Numbers x, state, y;
   const bool wide = program.is_double;
-  if (!three(count, "step") || !idle(program) ||
+  if (!three(count, "step") ||
       !x.take(arguments[0], "x", wide, false, program.inputs) ||
       !state.take(arguments[1], "state", wide, true, program.states) ||
       !y.take(arguments[2], "y", wide, true, program.outputs))
     return nullptr;
+  std::unique_lock<std::mutex> alone(program.mutex, std::try_to_lock);
+  if (!alone) {
+    // Another thread is running steps; nobody waits for it with the interpreter's lock.
+    Py_BEGIN_ALLOW_THREADS;
+    alone.lock();
+    Py_END_ALLOW_THREADS;
+  }
   program.step(x.data(), state.data(), y.data());
   Py_RETURN_NONE;
 }
@@ -171,7 +173,7 @@ PyObject* run(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   Program& program = *program_of(self);
   Numbers x, state, y;
   const bool wide = program.is_double;
-  if (!three(count, "run") || !idle(program) ||
+  if (!three(count, "run") ||
       !x.take(arguments[0], "x", wide, false) ||
       !state.take(arguments[1], "state", wide, true, program.states) ||
       !y.take(arguments[2], "y", wide, true))
@@ -186,13 +188,13 @@ PyObject* run(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   }
   const size_t x_step = static_cast<size_t>(program.inputs) * program.width();
   const size_t y_step = static_cast<size_t>(program.outputs) * program.width();
-  program.running = true;
   Py_BEGIN_ALLOW_THREADS;
+  std::unique_lock<std::mutex> alone(program.mutex);
   for (size_t t = 0; t < static_cast<size_t>(steps); ++t)
     program.step(static_cast<char*>(x.data()) + t * x_step, state.data(),
                  static_cast<char*>(y.data()) + t * y_step);
+  alone.unlock();
   Py_END_ALLOW_THREADS;
-  program.running = false;
   Py_RETURN_NONE;
 }
 
