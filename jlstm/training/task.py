@@ -172,6 +172,20 @@ class Task:
         return jax.device_put(self.net)
 
     @functools.cached_property
+    def carry(self) -> Callable[[int], Any]:
+        """The network's initial state, once for each of so many sequences; kept."""
+
+        @functools.cache
+        def of(count: int) -> Any:
+            with jax.ensure_compile_time_eval():
+                return jax.tree.map(
+                    lambda a: jnp.broadcast_to(jnp.asarray(a), (count, *np.shape(a))),
+                    self.net.initial,
+                )
+
+        return of
+
+    @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
         """One step, compiled once for each shape of a batch."""
         return jax.jit(functools.partial(update, self), donate_argnums=1)
@@ -244,10 +258,7 @@ def step(
 
 def initial_carry(task: Task, count: int) -> Any:
     """The network's initial state, once for each sequence."""
-    return jax.tree.map(
-        lambda a: jnp.broadcast_to(jnp.asarray(a), (count, *np.shape(a))),
-        task.net.initial,
-    )
+    return task.carry(count)
 
 
 def network(task: Task, trained: Parameters) -> Network:

@@ -19,6 +19,7 @@ JLSTM_INLINE void relax() {
 
 struct alignas(64) Flag {
   int64_t reached;
+  int processor;  // where its thread was when it last had to wait long
 };
 
 // Nanoseconds lost in a call after which threads no longer run together.
@@ -50,8 +51,10 @@ class Barrier {
         if (++spins < patience_) {
           relax();
         } else {
-          // The other thread's processor may have been given to somebody else.
+          // The other thread's processor may have been given to somebody else, or be
+          // this one.
           if (!since) since = nanoseconds();
+          part(other);
           sched_yield();
           spins = patience_ / 2;
         }
@@ -61,6 +64,15 @@ class Barrier {
   }
 
  private:
+  // Of two threads on one processor the later one leaves.
+  JLSTM_INLINE void part(int other) {
+    const int here = processor();
+    __atomic_store_n(&flags_[mine_].processor, here, __ATOMIC_RELAXED);
+    if (mine_ > other &&
+        __atomic_load_n(&flags_[other].processor, __ATOMIC_RELAXED) == here)
+      leave_processor();
+  }
+
   Flag* flags_;
   int size_, mine_, patience_;
   int64_t count_ = 0, stalled_ = 0;

@@ -1,4 +1,8 @@
 // What calls remember of each other: whether this process has its processors for itself.
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <atomic>
 #include <chrono>
 
@@ -7,9 +11,11 @@
 namespace jlstm {
 namespace {
 
-// Long enough that trying again costs little, short enough to notice an idle machine.
-constexpr std::chrono::nanoseconds memory = std::chrono::milliseconds(500);
+// What is remembered of an alarm, in nanoseconds: a moment, for somebody may have passed
+// by; each time longer where the next one comes as soon as it is forgotten.
+constexpr int64_t moment = 8'000'000, longest = 512'000'000;
 
+std::atomic<int64_t> remembered{0};
 std::atomic<int64_t> crowded_until{0};
 
 }  // namespace
@@ -22,7 +28,33 @@ int64_t nanoseconds() {
 bool crowded() { return nanoseconds() < crowded_until.load(std::memory_order_relaxed); }
 
 void tell_crowded() {
-  crowded_until.store(nanoseconds() + memory.count(), std::memory_order_relaxed);
+  const int64_t now = nanoseconds();
+  int64_t memory = remembered.load(std::memory_order_relaxed);
+  const bool again = now - crowded_until.load(std::memory_order_relaxed) < memory;
+  memory = !again ? moment : memory < longest ? 2 * memory : longest;
+  remembered.store(memory, std::memory_order_relaxed);
+  crowded_until.store(now + memory, std::memory_order_relaxed);
 }
+
+#if defined(__linux__)
+
+int processor() { return sched_getcpu(); }
+
+void leave_processor() {
+  cpu_set_t all, others;
+  if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+  others = all;
+  CPU_CLR(static_cast<size_t>(sched_getcpu()), &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0)
+    return;
+  sched_setaffinity(0, sizeof all, &all);  // it may come back, but need not
+}
+
+#else
+
+int processor() { return -1; }
+void leave_processor() {}
+
+#endif
 
 }  // namespace jlstm

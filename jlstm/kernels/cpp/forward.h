@@ -40,7 +40,7 @@ class ForwardRun {
     if (!memory) return false;
     Cutter cutter(memory);
     cut(cutter);
-    for (int k = 0; k < 3 * threads_; ++k) flags_[k].reached = 0;
+    for (int k = 0; k < 3 * threads_; ++k) flags_[k] = {0, -1};
     crew.run(
         threads_, patience(l_),
         [](void* self, int rank, int size) {

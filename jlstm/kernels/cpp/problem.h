@@ -107,6 +107,12 @@ bool crowded();
 int64_t nanoseconds();  // of a clock that only goes forward
 void tell_crowded();
 
+// The processor that the calling thread is on, -1 where that cannot be told; and moving
+// to another one, where there is one that it may use. The system leaves two threads on
+// one processor for many milliseconds when both start while the other one is in use.
+int processor();
+void leave_processor();
+
 // One time step of a network: see program.h.
 struct Operation;
 
