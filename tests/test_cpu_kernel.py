@@ -13,6 +13,7 @@ libasan must know libstdc++ before jaxlib, which has one of its own, throws.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -188,6 +189,44 @@ def test_a_layer_equals_its_equations(layer, sizes, ragged) -> None:
 def test_threads_change_nothing(kind: int, batch: int) -> None:
     """Large enough for several: units for a few rows, rows for many."""
     agree(Layer(kind), (batch, 30, 33, 130), ragged=True, seed=batch, threads=(2, 3))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_threads_on_one_processor_part_and_stay_free() -> None:
+    """Where they can part, and where there is one processor for all of them."""
+    layer, rng = Layer(), np.random.default_rng(0)
+    case = reference.random_case(rng, layer, (1, 300, 33, 130), False)
+    expected = reference.forward(layer, reference.tensors(case))[0].detach().numpy()
+    run = jax.jit(lambda given: forward(layer, given, 2, save=False)[0])
+    given = cast(case, np.float64)
+    allowed = os.sched_getaffinity(0)
+    run(given)  # starts threads
+
+    def right_within(processors: set[int]) -> None:
+        place(processors)
+        for _ in range(3):
+            assert off(run(given), expected) < TOLERANCE[np.float64]
+        assert places() == {frozenset(processors)}
+
+    try:
+        right_within({min(allowed)})
+    finally:
+        right_within(allowed)  # at first they are still where they were
+
+
+def place(processors: set[int]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), processors)
+
+
+def places() -> set[frozenset[int]]:
+    """The processors that the threads of this process may use."""
+    found = set()
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(frozenset(os.sched_getaffinity(int(thread))))
+    return found
 
 
 @pytest.mark.parametrize("kind", [LSTM, GRU_AFTER, GRU_BEFORE])

@@ -140,7 +140,7 @@ def test_a_network(monkeypatch, layer: Layer, dtype, outputs: int) -> None:
 
 
 def test_threads_take_turns() -> None:
-    """Each with a state of its own, as the forks of a stream have, some step by step."""
+    """Each with a state of its own, like forks of a stream; some step by step."""
     layer, rng = Layer(), np.random.default_rng(4)
     case = reference.random_case(rng, layer, (1, T, C, H), False)
     dense = [rng.normal(size=(O, H)), rng.normal(size=O)]
