@@ -5,6 +5,7 @@ The layers themselves, with their equations, are in `recurrent.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -205,6 +206,26 @@ class Recurrent(Layer):
 
     def cell(self, packed: Packed, z: Array, state: Any) -> tuple[Any, dict]:
         """One step from the projected input `z`: the new state and all signals."""
+        raise NotImplementedError
+
+    @property
+    def joins(self) -> bool:
+        """Whether all that the gates take is one product, `joint [h; x; 1]`."""
+        projected = self.input_projector, self.output_projector
+        return all(projector is None for projector in projected)
+
+    def joint(self) -> tuple[Array, ...]:
+        """The matrix of that product, `(H, H + C + 1)` for each of the gates."""
+        gates = [getattr(self, name) for name in self.gates]
+        return tuple(
+            jnp.concatenate(
+                [gate.recurrent_weights, gate.input_weights, gate.bias[:, None]], axis=1
+            )
+            for gate in gates
+        )
+
+    def respond(self, gates: Sequence[Array], state: Any) -> tuple[Any, dict]:
+        """The rest of the step, elementwise: from what the gates take to the state."""
         raise NotImplementedError
 
     def init_state(self) -> Any:

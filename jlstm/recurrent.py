@@ -11,6 +11,7 @@ connections), Cho et al. 2014 (GRU); MathWorks reference pages nnet.cnn.layer.ls
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -174,12 +175,18 @@ class LSTM(Recurrent):
         self, packed: Packed, z: Array, state: LSTMState
     ) -> tuple[LSTMState, dict]:
         """The equations above, from `z = W x + b`."""
+        z = z + self.recur(packed.recurrent_weights, state.h)
+        return self.respond(jnp.split(z, 4), state)
+
+    def respond(
+        self, gates: Sequence[Array], state: LSTMState
+    ) -> tuple[LSTMState, dict]:
+        """The equations above, from what the gates take."""
         gate = activation(self.gate_activation)
         squash = activation(self.state_activation)
         leave = activation(self.output_activation or self.state_activation)
         clipped = self.clipped
-        z = z + self.recur(packed.recurrent_weights, state.h)
-        z_i, z_f, z_g, z_o = jnp.split(z, 4)
+        z_i, z_f, z_g, z_o = gates
         if self.peephole is not None:
             z_i = z_i + self.peephole.i * state.c
             z_f = z_f + self.peephole.f * state.c
@@ -195,6 +202,11 @@ class LSTM(Recurrent):
         if self.projection is not None:
             h = kernels.dot(self.projection, h)
         return LSTMState(h, c), dict(i=i, f=f, g=g, o=o, c=c, h=h)
+
+    @property
+    def joins(self) -> bool:
+        """Not where the step has other weights as well."""
+        return super().joins and self.peephole is None and self.projection is None
 
     def init_state(self) -> LSTMState:
         """`h = c = 0`."""
@@ -251,30 +263,55 @@ class GRU(Recurrent):
 
     def cell(self, packed: Packed, z: Array, state: GRUState) -> tuple[GRUState, dict]:
         """The equations above, from `z = W x + b`."""
-        gate_of, squash_of = map(
-            activation, (self.gate_activation, self.state_activation)
-        )
-
-        def gate(a: Array) -> Array:
-            return gate_of(self.clipped(a))
-
-        def squash(a: Array) -> Array:
-            return squash_of(self.clipped(a))
-
+        gate = activation(self.gate_activation)
         hidden = self.hidden_size
         x_r, x_z, x_n = jnp.split(z, 3)
         weights = packed.recurrent_weights
         if self.reset_mode == "before-multiplication":
             h_r, h_z = jnp.split(self.recur(weights[: 2 * hidden], state.h), 2)
-            r, update = gate(x_r + h_r), gate(x_z + h_z)
-            n = squash(x_n + self.recur(weights[2 * hidden :], r * state.h))
+            r = gate(self.clipped(x_r + h_r))
+            n = x_n + self.recur(weights[2 * hidden :], r * state.h)
+            return self._moved(r, x_z + h_z, n, state)
+        product = self.recur(weights, state.h)
+        if packed.recurrent_bias is not None:
+            product = product + packed.recurrent_bias
+        h_r, h_z, h_n = jnp.split(product, 3)
+        return self.respond((x_r + h_r, x_z + h_z, x_n, h_n), state)
+
+    @property
+    def joins(self) -> bool:
+        """Where the reset gate acts after the product."""
+        return super().joins and self.reset_mode != "before-multiplication"
+
+    def joint(self) -> tuple[Array, ...]:
+        """For r, z, the input's part of n and the state's."""
+        *first, candidate = super().joint()
+        n, width = self.n, self.hidden_size
+        if n.recurrent_bias is None:
+            own = jnp.zeros_like(n.bias)
         else:
-            product = self.recur(weights, state.h)
-            if packed.recurrent_bias is not None:
-                product = product + packed.recurrent_bias
-            h_r, h_z, h_n = jnp.split(product, 3)
-            r, update = gate(x_r + h_r), gate(x_z + h_z)
-            n = squash(x_n + r * h_n)
+            own = n.recurrent_bias
+            extra = [self.r.recurrent_bias, self.z.recurrent_bias]
+            first = [
+                jnp.asarray(m).at[:, -1].add(b)
+                for m, b in zip(first, extra, strict=True)
+            ]
+        of_input = jnp.asarray(candidate).at[:, :width].set(0)
+        none = jnp.zeros_like(n.input_weights)
+        of_state = jnp.concatenate([n.recurrent_weights, none, own[:, None]], axis=1)
+        return (*first, of_input, of_state)
+
+    def respond(self, gates: Sequence[Array], state: GRUState) -> tuple[GRUState, dict]:
+        """The equations above, from `r`, `z` and the two parts of `n`."""
+        r, z, x_n, h_n = gates
+        r = activation(self.gate_activation)(self.clipped(r))
+        return self._moved(r, z, x_n + r * h_n, state)
+
+    def _moved(
+        self, r: Array, z: Array, n: Array, state: GRUState
+    ) -> tuple[GRUState, dict]:
+        update = activation(self.gate_activation)(self.clipped(z))
+        n = activation(self.state_activation)(self.clipped(n))
         h = (1 - update) * n + update * state.h
         return GRUState(h), dict(r=r, z=update, n=n, h=h)
 
@@ -309,7 +346,11 @@ class RNN(Recurrent):
     def cell(self, packed: Packed, z: Array, state: GRUState) -> tuple[GRUState, dict]:
         """The equation above, from `z = W x + b`."""
         z = z + self.recur(packed.recurrent_weights, state.h)
-        h = activation(self.state_activation)(self.clipped(z))
+        return self.respond((z,), state)
+
+    def respond(self, gates: Sequence[Array], state: GRUState) -> tuple[GRUState, dict]:
+        """The equation above, from what the gate takes."""
+        h = activation(self.state_activation)(self.clipped(gates[0]))
         return GRUState(h), dict(h=h)
 
     def init_state(self) -> GRUState:

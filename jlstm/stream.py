@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from .errors import InputError, Unsupported
+from .kernels import dot
 from .kernels.engines import ENGINES
 from .network import Network, Origin, State, init_state, precision, step
 from .plan import NoPlan, Plan
@@ -68,7 +70,7 @@ class Stream:
         self._dtype = precision(net)
         self._streams = streams
         self._shapes = {name: net.layers[name].shape() for name in net.inputs}
-        self._one_shape = _one_shape(self._shapes)
+        self._one_shape = _one_shape(self._shapes, streams)
         zero = {
             name: np.zeros((*shape.space, shape.channels), self._dtype)
             for name, shape in self._shapes.items()
@@ -79,7 +81,11 @@ class Stream:
         self._plan = _plan(net, streams, engine)
         if self._plan is None:
             self._net = _packed(net)
-            self._advance = _advance if streams is None else _advance_all
+            self._weights, structure = jax.tree.flatten(self._net)
+            self._structure = jax.tree.structure(self._outline)
+            self._advance, self._advance_far = _compiled(
+                structure, self._structure, streams is not None
+            )
             if streams is not None:
                 zero = {name: np.stack([x] * streams) for name, x in zero.items()}
         self._initial = self._fitting(self._outline)
@@ -88,7 +94,7 @@ class Stream:
         )
         if self._plan is None:
             # Compile now, so that the first step takes no longer than the others.
-            self._advance(self._net, self._initial, zero)
+            self._advance(self._weights, self._initial, [*zero.values()])
 
     def step(self, x: Any) -> Any:
         """Take one time step.
@@ -105,7 +111,9 @@ class Stream:
             InputError: the input does not fit; the state stays as it was.
         """
         if self._plan is None:
-            self._state, y = self._advance(self._net, self._state, self._as_input(x))
+            # A copy, so that the caller may fill the same buffer again at once.
+            xs = [x.copy()] if self._fits(x) else [*self._as_input(x).values()]
+            self._state, y = self._advance(self._weights, self._state, xs)
             return y
         y = np.empty(self._plan.outputs, self._dtype)
         self._plan.step(self._flat(x), self._state, y)
@@ -126,8 +134,8 @@ class Stream:
         """
         xs = self._as_input(x, many=True)
         if self._plan is None:
-            advance = _advance_far if self._streams is None else _advance_all_far
-            self._state, y = advance(self._net, self._state, xs)
+            far = self._advance_far
+            self._state, y = far(self._weights, self._state, [*xs.values()])
             return y
         flat = [np.asarray(a).reshape(len(a), -1) for a in xs.values()]
         whole = np.ascontiguousarray(np.concatenate(flat, axis=1))
@@ -142,9 +150,9 @@ class Stream:
     @property
     def state(self) -> State:
         """The state after the last step, by layer; also what `predict` takes."""
-        return dict(
-            self._state if self._plan is None else self._plan.state(self._state)
-        )
+        if self._plan is None:
+            return jax.tree.unflatten(self._structure, self._state)
+        return self._plan.state(self._state)
 
     def snapshot(self) -> State:
         """The present state, to come back to; later steps do not change it."""
@@ -171,14 +179,17 @@ class Stream:
 
     def _flat(self, x: Any) -> np.ndarray:
         """The inputs of a step side by side."""
-        if (
+        if self._fits(x) and x.flags.c_contiguous:
+            return x
+        return np.concatenate([np.ravel(a) for a in self._as_input(x).values()])
+
+    def _fits(self, x: Any) -> bool:
+        """Whether `x` is a step as it is computed, so that nothing need be checked."""
+        return (
             type(x) is np.ndarray
             and x.dtype == self._dtype
             and x.shape == self._one_shape
-            and x.flags.c_contiguous
-        ):
-            return x
-        return np.concatenate([np.ravel(a) for a in self._as_input(x).values()])
+        )
 
     @staticmethod
     def _copied(state: Any) -> Any:
@@ -259,18 +270,17 @@ class Stream:
             np.array(np.broadcast_to(leaf, (*many, *same.shape)), self._dtype)
             for leaf, same in zip(leaves, like, strict=True)
         ]
-        fitting = jax.tree.unflatten(structure, copies)
-        return (
-            jax.device_put(fitting) if self._plan is None else self._plan.flat(fitting)
-        )
+        if self._plan is None:
+            return jax.device_put(copies)
+        return self._plan.flat(jax.tree.unflatten(structure, copies))
 
 
-def _one_shape(shapes: dict[str, Any]) -> tuple[int, ...] | None:
+def _one_shape(shapes: dict[str, Any], streams: int | None) -> tuple[int, ...] | None:
     """The shape of a step of the one input, if there is only one."""
     if len(shapes) != 1:
         return None
     (shape,) = shapes.values()
-    return (*shape.space, shape.channels)
+    return (*(() if streams is None else (streams,)), *shape.space, shape.channels)
 
 
 def _plan(net: Network, streams: int | None, engine: str) -> Plan | None:
@@ -301,7 +311,7 @@ def _plan(net: Network, streams: int | None, engine: str) -> Plan | None:
 
 
 @pytree
-class _PackedLayer(Recurrent):
+class _Packed(Recurrent):
     """A recurrent layer with its gates laid side by side once and for all."""
 
     layer: Recurrent
@@ -325,6 +335,23 @@ class _PackedLayer(Recurrent):
         return self.layer.cell(packed, z, state)
 
 
+@pytree
+class _Joined(_Packed):
+    """A recurrent layer whose step is one product, of `packed`, the `joint` turned."""
+
+    packed: Any
+
+    def project(self, packed: Any, x: Array) -> Array:
+        """What the product takes beside the state."""
+        return jnp.concatenate([x, jnp.ones(1, x.dtype)])
+
+    def cell(self, packed: Any, z: Array, state: Any) -> tuple[Any, dict]:
+        """The product, and what the layer makes of it."""
+        gates = dot(jnp.concatenate([state.h, z]), packed)
+        count = gates.shape[0] // state.h.shape[0]
+        return self.layer.respond(jnp.split(gates, count), state)
+
+
 def _packed(net: Network) -> Network:
     """A copy on the device, freed of what a step does not need."""
     # Copied first: JAX may otherwise go on reading the memory of a NumPy array.
@@ -336,23 +363,34 @@ def _packed(net: Network) -> Network:
     return net.replace(layers=layers, initial={}, factors=(), origin=Origin())
 
 
-def _pack(layer: Any) -> _PackedLayer:
+def _pack(layer: Any) -> _Packed:
+    if layer.joins:
+        empty = {name: None for name in layer.gates}
+        turned = jnp.concatenate([block.T for block in layer.joint()], axis=1)
+        return _Joined(dataclasses.replace(layer, **empty), turned)
     # The biases stay, for a layer knows its width by them.
     none = jnp.zeros((0, 0), layer.dtype)
     gates = {name: Gate(none, none, getattr(layer, name).bias) for name in layer.gates}
-    return _PackedLayer(dataclasses.replace(layer, **gates), layer.pack())
+    return _Packed(dataclasses.replace(layer, **gates), layer.pack())
 
 
-_advance = jax.jit(step)
-_advance_all = jax.jit(jax.vmap(step, in_axes=(None, 0, 0)))
+@functools.cache
+def _compiled(net: Any, state: Any, many: bool) -> tuple[Any, Any]:
+    """A step and several, compiled once for all networks of these structures.
 
+    They take and return lists of arrays: taking trees apart would cost a fifth of the
+    time of a step.
+    """
 
-@jax.jit
-def _advance_far(net: Network, state: State, xs: Any) -> tuple[State, Any]:
-    return jax.lax.scan(lambda s, x: step(net, s, x), state, xs)
+    def one(weights: Any, parts: Any, xs: Any) -> Any:
+        x = xs[0] if len(xs) == 1 else tuple(xs)
+        before = jax.tree.unflatten(state, parts)
+        after, y = step(jax.tree.unflatten(net, weights), before, x)
+        return jax.tree.leaves(after), y
 
+    advance = jax.vmap(one, in_axes=(None, 0, 0)) if many else one
 
-@jax.jit
-def _advance_all_far(net: Network, state: State, xs: Any) -> tuple[State, Any]:
-    every = jax.vmap(step, in_axes=(None, 0, 0))
-    return jax.lax.scan(lambda s, x: every(net, s, x), state, xs)
+    def far(weights: Any, parts: Any, xs: Any) -> Any:
+        return jax.lax.scan(lambda s, x: advance(weights, s, x), parts, xs)
+
+    return jax.jit(advance), jax.jit(far)

@@ -82,7 +82,11 @@ def run(layer, state, x, dtype: type = np.float64):
     return results
 
 
-_run = jax.jit(lambda layer, state, x: layer.run(state, x))
+@jax.jit
+def _run(layer, state, x):
+    # The signals are asked for apart: without a trace an engine may be faster.
+    end, y, _ = layer.run(state, x)
+    return end, y, layer.run(state, x, trace=True)[2]
 
 
 def both(cell: Cell, rng, output_mode: str = "sequence"):

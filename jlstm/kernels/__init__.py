@@ -6,7 +6,12 @@ A recurrent layer describes itself to an engine by three methods:
     z = layer.project(packed, x)               # everything that needs no state
     state, signals = layer.cell(packed, z_t, state)
 
-`lax.scan` over these is the engine "xla", which takes every layer on every device.
+`lax.scan` over these takes every layer on every device. Where the gates take one
+product the engine "xla" runs a batch as one (`loop.py`), by two methods more:
+
+    z = layer.joint() @ [h; x; 1]
+    state, signals = layer.respond(split(z), state)
+
 The engine "cpu" knows the equations of LSTM and GRU itself (`cpu.py`).
 """
 
@@ -16,6 +21,7 @@ from typing import Any
 
 from ..pytree import Array
 from .engines import chosen
+from .loop import Loop
 from .products import dot, transform
 from .recurrence import recurrence
 from .reference import stand_still, unroll
@@ -56,6 +62,8 @@ def scan(
     """
     special = "a trace of signals" if trace else None if mask is None else "a mask"
     other = chosen(layer, engine, special)
+    if other is None and special is None:
+        other = Loop.of(layer)
     if other is None:
         return unroll(layer, state, x, length, mask, reverse=reverse)
     after, ys = recurrence(layer, state, x, length, reverse=reverse, engine=other)

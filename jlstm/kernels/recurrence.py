@@ -118,10 +118,13 @@ def recurrence(
     return jax.tree.unflatten(states, [a[0] for a in after]), ys[0]
 
 
-def _define(name: str, reference: Callable[..., list[Any]]) -> Primitive:
+def _define(
+    name: str, reference: Callable[..., list[Any]], outline: Callable[..., list[Any]]
+) -> Primitive:
     """A primitive that is what `reference(*operands, **settings)` computes.
 
-    Derivatives of it, where nothing else is said, are those of the reference.
+    `outline` of the same arguments is the shapes of the results. Derivatives of it,
+    where nothing else is said, are those of the reference.
     """
     primitive = Primitive(f"jlstm_{name}")
     primitive.multiple_results = True
@@ -130,9 +133,8 @@ def _define(name: str, reference: Callable[..., list[Any]]) -> Primitive:
     def alone(*operands: Any, settings: tuple[tuple[str, Any], ...]) -> Any:
         return primitive.bind(*operands, **dict(settings))
 
-    def outline(*operands: Any, **settings: Any) -> Any:
-        shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in operands]
-        found = jax.eval_shape(functools.partial(reference, **settings), *shapes)
+    def shaped(*operands: Any, **settings: Any) -> Any:
+        found = outline(*operands, **settings)
         return [ShapedArray(a.shape, a.dtype) for a in found]
 
     def differentiate(
@@ -147,7 +149,7 @@ def _define(name: str, reference: Callable[..., list[Any]]) -> Primitive:
     primitive.def_impl(
         lambda *operands, **settings: alone(*operands, settings=tuple(settings.items()))
     )
-    primitive.def_abstract_eval(outline)
+    primitive.def_abstract_eval(shaped)
     ad.primitive_jvps[primitive] = differentiate
     mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=True))
     return primitive
@@ -185,9 +187,26 @@ def _merged(
     return [next(some) if w else p for p, w in zip(primals, which, strict=True)]
 
 
-_run = _define("run", _run_reference)
-_tangent = _define("tangent", _tangent_reference)
-_backward = _define("backward", _backward_reference)
+def _run_outline(*operands: Any, spec: Recurrence, keep: bool) -> list[Any]:
+    x, _, state, _ = spec.parts(operands)
+    ys = ShapedArray((*x.shape[:2], state.h.shape[-1]), x.dtype)
+    kept = spec.engine.kept(*operands, spec=spec) if keep else []
+    return [ys, *jax.tree.leaves(state), *kept]
+
+
+def _tangent_outline(*operands: Any, spec: Recurrence, **_: Any) -> list[Any]:
+    return _run_outline(*operands[: spec.count], spec=spec, keep=False)
+
+
+def _backward_outline(
+    *operands: Any, spec: Recurrence, which: tuple[bool, ...]
+) -> list[Any]:
+    return [a for a, wanted in zip(operands, which, strict=False) if wanted]
+
+
+_run = _define("run", _run_reference, _run_outline)
+_tangent = _define("tangent", _tangent_reference, _tangent_outline)
+_backward = _define("backward", _backward_reference, _backward_outline)
 
 
 def _differentiate_run(
@@ -273,8 +292,16 @@ def _batched(
     batching.primitive_batchers[primitive] = rule
 
 
-def _one_by_one(primitive: Primitive) -> Callable[..., Any]:
+def _several(primitive: Primitive, method: str) -> Callable[..., Any]:
+    """Several networks: at once where the engine is made of operations of JAX."""
+
     def run(operands: Sequence[Any], mapped: Sequence[bool], **settings: Any) -> Any:
+        engine = settings["spec"].engine
+        if engine.platform is None:
+            return jax.vmap(
+                functools.partial(getattr(engine, method), **settings),
+                in_axes=tuple(0 if m else None for m in mapped),
+            )(*operands)
         some = [a for a, m in zip(operands, mapped, strict=True) if m]
         return jax.lax.map(
             lambda now: primitive.bind(*_merged(operands, now, mapped), **settings),
@@ -297,16 +324,21 @@ def _by_reference(reference: Callable[..., Any]) -> Callable[..., Any]:
 def _backwards(operands: Sequence[Any], mapped: Sequence[bool], **settings: Any) -> Any:
     """What was kept of one batch cannot serve another, nor be used twice."""
     opaque = settings["spec"].engine.kept_axis is None
-    how = _by_reference(_backward_reference) if opaque else _one_by_one(_backward)
+    how = (
+        _by_reference(_backward_reference)
+        if opaque
+        else _several(_backward, "backward")
+    )
     return how(operands, mapped, **settings)
 
 
-def _shared(count: int, spec: Recurrence, kept: bool) -> Axes:
-    """The axes of `count` operands: the arrays of the layer are shared."""
+def _shared(spec: Recurrence, keeps: int | None = None) -> Axes:
+    """The axes of the primals, of which the arrays of the layer are shared.
+
+    Then, where `keeps` says how many arrays are kept, those of ys and of these.
+    """
     axes: Axes = [0] * spec.rows + [None] * spec.layer.num_leaves
-    # After the primals come ys and what was kept of them, then cotangents.
-    axes += [0, spec.engine.kept_axis] if kept else []
-    return axes + [0] * (count - len(axes))
+    return axes if keeps is None else [*axes, 0, *[spec.engine.kept_axis] * keeps]
 
 
 def _answers(count: int, *, spec: Recurrence, **_: Any) -> Axes:
@@ -317,7 +349,7 @@ def _answers(count: int, *, spec: Recurrence, **_: Any) -> Axes:
 
 def _given_to_run(count: int, *, spec: Recurrence, keep: bool) -> Axes | None:
     opaque = keep and spec.engine.kept_axis is None
-    return None if opaque else _shared(count, spec, kept=False)
+    return None if opaque else _shared(spec)
 
 
 def _given_to_tangent(
@@ -326,28 +358,33 @@ def _given_to_tangent(
     if spec.engine.kept_axis is None:
         return None
     moved: Axes = [0 if k < spec.rows else None for k, w in enumerate(which) if w]
-    return _shared(count - len(moved), spec, kept=True) + moved
+    return _shared(spec, count - spec.count - 1 - len(moved)) + moved
 
 
 def _given_to_backward(
     count: int, *, spec: Recurrence, which: tuple[bool, ...]
 ) -> Axes | None:
     summed = any(which[spec.rows :]) or spec.engine.kept_axis is None
-    return None if summed else _shared(count, spec, kept=True)
+    if summed:
+        return None
+    return _shared(spec, count - spec.count - 1 - spec.answers) + [0] * spec.answers
 
 
-_batched(_run, _given_to_run, _answers, _one_by_one(_run))
+_batched(_run, _given_to_run, _answers, _several(_run, "run"))
 _batched(_tangent, _given_to_tangent, _answers, _by_reference(_tangent_reference))
 _batched(_backward, _given_to_backward, lambda n, **_: [0] * n, _backwards)
 
 
 def _lowered(primitive: Primitive, method: str, otherwise: Callable[..., Any]) -> None:
-    """Where the program is compiled for the engine's platform, the engine runs it."""
-    for platform in ("cpu", "cuda"):
+    """Where the program is compiled for the engine's platform, the engine runs it.
 
-        def compute(*operands: Any, _on: str = platform, **settings: Any) -> Any:
+    An engine whose platform is None runs on all of them.
+    """
+    for platform in (None, "cpu", "cuda"):
+
+        def compute(*operands: Any, _on: str | None = platform, **settings: Any) -> Any:
             engine = settings["spec"].engine
-            if engine.platform != _on:
+            if engine.platform not in (None, _on):
                 return otherwise(*operands, **settings)
             return getattr(engine, method)(*operands, **settings)
 
