@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 
 from ..pytree import Array
 from . import slopes
@@ -194,7 +195,9 @@ def _layout(x: Array, blocks: Sequence[Array], keep: bool) -> Layout:
     """
     if x.shape[0] == 1:
         return Layout(None, sum(block.nbytes for block in blocks) > LARGE)
-    wide = x.shape[0] * blocks[0].shape[0] >= WIDE
+    # A program that is exported may leave the number of sequences open.
+    known = not is_symbolic_dim(x.shape[0])
+    wide = known and x.shape[0] * blocks[0].shape[0] >= WIDE
     return Layout(1 if wide and not keep else 0)
 
 
