@@ -23,6 +23,8 @@ ALLOCATORS: dict[str, dict[str, str]] = {
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
         "MALLOC_TOP_PAD_": str(64 << 20),
+        # The others have limits of their own, and XLA allocates in many threads.
+        "MALLOC_ARENA_MAX": "1",
     },
 }
 """What glibc is told about large blocks; other systems do not listen."""
