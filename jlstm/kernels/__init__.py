@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from ..pytree import Array
 from .engines import chosen
 from .loop import Loop
@@ -60,7 +62,7 @@ def scan(
     Raises:
         Unsupported: an engine by name that does not take this.
     """
-    special = "a trace of signals" if trace else None if mask is None else "a mask"
+    special = _special(layer, state, x, mask, trace)
     other = chosen(layer, engine, special)
     if other is None and special is None:
         other = Loop.of(layer)
@@ -68,3 +70,15 @@ def scan(
         return unroll(layer, state, x, length, mask, reverse=reverse)
     after, ys = recurrence(layer, state, x, length, reverse=reverse, engine=other)
     return after, {"h": ys}
+
+
+def _special(
+    layer: Any, state: Any, x: Array, mask: Array | None, trace: bool
+) -> str | None:
+    """What is asked for that only `lax.scan` has."""
+    if trace:
+        return "a trace of signals"
+    if mask is not None:
+        return "a mask"
+    kinds = {str(a.dtype) for a in jax.tree.leaves((layer, state, x))}
+    return None if len(kinds) == 1 else "numbers of " + " and ".join(sorted(kinds))

@@ -97,8 +97,11 @@ class Cpu:
     def kept(self, *operands: Any, spec: Any) -> list[jax.ShapeDtypeStruct]:
         """What `run` keeps for `backward`, in the kernel's own order."""
         x, _, state, _ = spec.parts(operands)
-        sizes = (self.kind, *x.shape[:2], state.h.shape[-1])
-        shape = kernel().saved_shape(*sizes, x.dtype == np.float64)
+        batch, steps, _ = x.shape
+        sizes = (self.kind, 1, 1, state.h.shape[-1])
+        _, groups, _, *signals = kernel().saved_shape(*sizes, x.dtype == np.float64)
+        # Batch and steps may be letters, in programs for any number of them.
+        shape = (steps, groups, batch, *signals)
         return [jax.ShapeDtypeStruct(shape, x.dtype)]
 
     def run(self, *operands: Any, spec: Any, keep: bool) -> list[Any]:

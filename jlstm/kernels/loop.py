@@ -121,6 +121,10 @@ class Loop:
             inputs = dot(dz, matrix[:, width : width + x.shape[-1]])
             found[0] = layout.sequences(inputs)
         if any(which[spec.rows :]):
+            if length is not None:
+                # Nothing times what lies beyond the end may still be no number.
+                alive = jnp.arange(x.shape[1], dtype="int32") < length[:, None]
+                x = jnp.where(alive[:, :, None], x, jnp.zeros_like(x))
             joined = jnp.concatenate([before, _with_one(layout.sequence(x))], axis=-1)
             flat = [a.reshape(-1, a.shape[-1]) for a in (dz, joined)]
             joint = jnp.split(dot(flat[0].T, flat[1]), len(blocks))
@@ -191,14 +195,16 @@ class Layout:
 def _layout(x: Array, blocks: Sequence[Array], keep: bool) -> Layout:
     """The fastest layout on a CPU with AVX-512; elsewhere all are much alike.
 
-    On the way back everything is in rows, for there products are over all of them.
+    On the way back everything is in rows, for there products are over all of them; and
+    so in programs for batches of any size.
     """
     if x.shape[0] == 1:
         return Layout(None, sum(block.nbytes for block in blocks) > LARGE)
     # A program that is exported may leave the number of sequences open.
-    known = not is_symbolic_dim(x.shape[0])
-    wide = known and x.shape[0] * blocks[0].shape[0] >= WIDE
-    return Layout(1 if wide and not keep else 0)
+    if keep or is_symbolic_dim(x.shape[0]):
+        return Layout(0)
+    wide = x.shape[0] * blocks[0].shape[0] >= WIDE
+    return Layout(1 if wide else 0)
 
 
 def _with_one(x: Array, features: int = -1) -> Array:

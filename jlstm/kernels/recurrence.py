@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ..pytree import Array
 from . import reference
@@ -114,8 +115,29 @@ def recurrence(
     lengths = [] if length is None else [length.astype("int32")]
     spec = Recurrence(tree, states, length is not None, reverse, engine)
     rows = [jnp.asarray(a)[None] for a in (x, *lengths, *parts)]
-    ys, *after = _run.bind(*rows, *map(jnp.asarray, arrays), spec=spec, keep=False)
+    operands = _varying([*rows, *map(jnp.asarray, arrays)])
+    ys, *after = _run.bind(*operands, spec=spec, keep=False)
     return jax.tree.unflatten(states, [a[0] for a in after]), ys[0]
+
+
+def _varying(operands: Sequence[Any]) -> list[Any]:
+    """Operands that all differ from device to device where one of them does.
+
+    Inside `jax.shard_map` this is told of every array, and is what makes the gradient
+    of weights that the devices share the sum over all of them.
+    """
+    axes = [_axes_of(a) for a in operands]
+    every = frozenset[str]().union(*axes)
+    return [
+        a if own == every else jax.lax.pcast(a, tuple(every - own), to="varying")
+        for a, own in zip(operands, axes, strict=True)
+    ]
+
+
+def _axes_of(a: Any) -> frozenset[str]:
+    kind: Any = jax.typeof(a)
+    # The name that it had until jax 0.9.
+    return kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying
 
 
 def _define(
@@ -134,8 +156,13 @@ def _define(
         return primitive.bind(*operands, **dict(settings))
 
     def shaped(*operands: Any, **settings: Any) -> Any:
-        found = outline(*operands, **settings)
-        return [ShapedArray(a.shape, a.dtype) for a in found]
+        first: Any = operands[0]
+        # Shards of them are nobody's business, but which devices they differ on is.
+        whole = NamedSharding(first.sharding.mesh, PartitionSpec())
+        return [
+            first.update(shape=a.shape, dtype=a.dtype, weak_type=False, sharding=whole)
+            for a in outline(*operands, **settings)
+        ]
 
     def differentiate(
         primals: Sequence[Any], tangents: Sequence[Any], **settings: Any
@@ -146,9 +173,13 @@ def _define(
             tuple(map(ad.instantiate_zeros, tangents)),
         )
 
-    primitive.def_impl(
-        lambda *operands, **settings: alone(*operands, settings=tuple(settings.items()))
-    )
+    def evaluate(*operands: Any, **settings: Any) -> Any:
+        # A primitive is compiled even where functions are not: otherwise it would
+        # evaluate itself without end.
+        with jax.disable_jit(False):
+            return alone(*operands, settings=tuple(settings.items()))
+
+    primitive.def_impl(evaluate)
     primitive.def_abstract_eval(shaped)
     ad.primitive_jvps[primitive] = differentiate
     mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=True))
@@ -378,17 +409,25 @@ _batched(_backward, _given_to_backward, lambda n, **_: [0] * n, _backwards)
 def _lowered(primitive: Primitive, method: str, otherwise: Callable[..., Any]) -> None:
     """Where the program is compiled for the engine's platform, the engine runs it.
 
-    An engine whose platform is None runs on all of them.
+    An engine whose platform is None runs on all of them, and it alone in a program that
+    `jax.export` makes for other machines.
     """
+    portable = mlir.lower_fun(otherwise, multiple_results=True)
+
+    def compute(*operands: Any, **settings: Any) -> Any:
+        return getattr(settings["spec"].engine, method)(*operands, **settings)
+
+    here = mlir.lower_fun(compute, multiple_results=True)
     for platform in (None, "cpu", "cuda"):
 
-        def compute(*operands: Any, _on: str | None = platform, **settings: Any) -> Any:
-            engine = settings["spec"].engine
-            if engine.platform not in (None, _on):
-                return otherwise(*operands, **settings)
-            return getattr(engine, method)(*operands, **settings)
+        def rule(
+            ctx: Any, *operands: Any, _on: str | None = platform, **settings: Any
+        ) -> Any:
+            exports = ctx.module_context.lowering_parameters.for_export
+            fits = (None,) if exports else (None, _on)
+            fit = settings["spec"].engine.platform in fits
+            return (here if fit else portable)(ctx, *operands, **settings)
 
-        rule = mlir.lower_fun(compute, multiple_results=True)
         mlir.register_lowering(primitive, rule, platform=platform)
 
 
