@@ -96,6 +96,8 @@ class _Build:
         missing = engines.missing()
         if missing is not None:
             raise NoPlan(missing)
+        if net.dtype not in (np.float32, np.float64):
+            raise NoPlan(f"precision {net.dtype}")
         self.net = net
         self.operations: list[tuple[Any, ...]] = []
         self.arrays: list[np.ndarray] = []

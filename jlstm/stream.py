@@ -173,6 +173,13 @@ class Stream:
         other._state = self._copied(self._state)
         return other
 
+    def __copy__(self) -> Stream:
+        # The kernel writes into the state: two streams may not share it.
+        return self.fork()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        return self.fork()
+
     def __repr__(self) -> str:
         many = "" if self._streams is None else f", streams={self._streams}"
         return f"Stream({self._net!r}{many})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -125,6 +126,23 @@ def test_forks_are_independent(net, oracle, x):
     close(run(other, x), oracle(x))
     ours, theirs = (jax.tree.leaves(s._net) for s in (stream, other))
     assert all(a is b for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("engine", ["auto", "xla"])
+def test_copies_are_forks(net, oracle, x, engine, duplicate):
+    stream = Stream(net, engine=engine)
+    other = duplicate(stream)
+    stream.step(x[0])
+    close(run(other, x), oracle(x))
+    close(run(stream, x[1:]), oracle(x)[1:])
+
+
+def test_half_precision_goes_through_jax():
+    weights = np.array([[0.5, -1.0, 2.0]], np.float16)
+    dense = L.FullyConnected(weights, np.zeros(1, np.float16))
+    y = Stream(Network.build({"in": L.Input(size=(3,)), "fc": dense})).step([1, 2, 3])
+    np.testing.assert_array_equal(y, np.array([4.5], np.float16))
 
 
 def test_two_streams_over_one_network(net, oracle, x):
