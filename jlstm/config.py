@@ -128,6 +128,9 @@ class FineTuneConfig(
     """Of shuffling and dropout."""
     engine: Literal["auto", "cpu", "gpu", "xla"] = "auto"
     """What runs recurrent layers; all agree to rounding, auto is the fastest."""
+    rematerialise: bool = False
+    """Keep only states between chunks of steps of recurrent layers and run each chunk
+    again on the way back: less memory, and one more run forward."""
     data: Data = Data()
 
 

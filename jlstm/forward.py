@@ -31,6 +31,7 @@ def forward(
     length: Array | None = None,
     key: Array | None = None,
     engine: str = "xla",
+    rematerialise: bool = False,
 ) -> tuple[State, dict[str, Array], dict[str, Array]]:
     """Evaluate the graph, over a whole sequence or over one step.
 
@@ -46,6 +47,7 @@ def forward(
         key: draws what dropout drops, anew for every number and every step, as MATLAB
             does; without it dropout is the identity.
         engine: what runs recurrent layers; see `kernels.scan`.
+        rematerialise: recurrent layers take less memory in training, and more time.
 
     Returns:
         the states after the sequence, the outputs of all layers, and the signals.
@@ -56,6 +58,7 @@ def forward(
     values: dict[str, Array] = {}
     signals: dict[str, Array] = {}
     after: State = {}
+    how = {"trace": trace, "engine": engine, "rematerialise": rematerialise}
     for number, (name, refs) in enumerate(net.graph):
         layer = net.layers[name]
         given = [values[ref] for ref in refs] or [xs[name]]
@@ -63,7 +66,6 @@ def forward(
             x, mask, *brought = given if layer.masked else (given[0], None, *given[1:])
             start = type(state[name])(*brought) if brought else state[name]
             if whole:
-                how = {"trace": trace, "engine": engine}
                 end, y, inner = _run(layer, start, x, mask, length, how)
             else:
                 end, y, inner = layer.step(start, x, mask)

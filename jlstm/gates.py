@@ -241,6 +241,7 @@ class Recurrent(Layer):
         *,
         trace: bool = False,
         engine: str = "xla",
+        rematerialise: bool = False,
     ) -> tuple[Any, Array, dict[str, Array]]:
         """Run over a whole sequence `(time, C)`, or over its first `length` steps.
 
@@ -251,7 +252,14 @@ class Recurrent(Layer):
             "last"), and the signals of every step by name, with `trace` all of them.
         """
         state, signals = kernels.scan(
-            self, state, x, length, mask, trace=trace, engine=engine
+            self,
+            state,
+            x,
+            length,
+            mask,
+            trace=trace,
+            engine=engine,
+            rematerialise=rematerialise,
         )
         y = signals["h"] if self.output_mode == "sequence" else state.h
         return state, y, signals

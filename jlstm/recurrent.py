@@ -450,9 +450,12 @@ class Bidirectional(Recurrent):
         *,
         trace: bool = False,
         engine: str = "xla",
+        rematerialise: bool = False,
     ) -> tuple[BidirectionalState, Array, dict[str, Array]]:
         """Run over a whole sequence; see `Recurrent.run`."""
-        scan = partial(kernels.scan, trace=trace, engine=engine)
+        scan = partial(
+            kernels.scan, trace=trace, engine=engine, rematerialise=rematerialise
+        )
         ahead, along = scan(self.forward, state.forward, x, length, mask)
         behind, against = scan(
             self.backward, state.backward, x, length, mask, reverse=True

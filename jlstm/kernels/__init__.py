@@ -12,7 +12,8 @@ product the engine "xla" runs a batch as one (`loop.py`), by two methods more:
     z = layer.joint() @ [h; x; 1]
     state, signals = layer.respond(split(z), state)
 
-The engine "cpu" knows the equations of LSTM and GRU itself (`cpu.py`).
+The engine "cpu" knows the equations of LSTM and GRU itself (`cpu.py`). Any of them runs
+in chunks where memory is short (`rematerialisation.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .loop import Loop
 from .products import dot, transform
 from .recurrence import recurrence
 from .reference import stand_still, unroll
+from .rematerialisation import rematerialised
 
 __all__ = ["dot", "scan", "stand_still", "transform"]
 
@@ -41,6 +43,7 @@ def scan(
     reverse: bool = False,
     trace: bool = False,
     engine: str = "xla",
+    rematerialise: bool = False,
 ) -> tuple[Any, dict[str, Array]]:
     """Run a recurrent layer over `x (time, features)`.
 
@@ -54,6 +57,8 @@ def scan(
         reverse: from the last step to the first.
         trace: every signal of the cell, not its output alone.
         engine: a name of `engines.ENGINES`, or "auto".
+        rematerialise: keep states between chunks of steps alone for the way back, and
+            run each chunk again there.
 
     Returns:
         the state after the last step, and signals over time: `{"h": (time, hidden)}`,
@@ -66,10 +71,18 @@ def scan(
     other = chosen(layer, engine, special)
     if other is None and special is None:
         other = Loop.of(layer)
-    if other is None:
-        return unroll(layer, state, x, length, mask, reverse=reverse)
-    after, ys = recurrence(layer, state, x, length, reverse=reverse, engine=other)
-    return after, {"h": ys}
+
+    def run(
+        state: Any, x: Array, length: Array | None, mask: Array | None
+    ) -> tuple[Any, dict[str, Array]]:
+        if other is None:
+            return unroll(layer, state, x, length, mask, reverse=reverse)
+        after, ys = recurrence(layer, state, x, length, reverse=reverse, engine=other)
+        return after, {"h": ys}
+
+    if rematerialise:
+        run = rematerialised(run, reverse=reverse)
+    return run(state, x, length, mask)
 
 
 def _special(

@@ -308,8 +308,10 @@ def losses(
     def one(x: Any, y: Any, w: Any, n: Any, state: Any, number: Any) -> Any:
         own = None if key is None else jax.random.fold_in(key, number)
         length = n if task.ragged else None
-        how = {"length": length, "key": own, "engine": task.config.engine}
-        after, values, _ = forward(net, {name: x}, state, **how)
+        after, values, _ = forward(
+            net, {name: x}, state, length=length, key=own, engine=task.config.engine,
+            rematerialise=task.config.rematerialise,
+        )  # fmt: skip
         return task.loss(values[output], y, w, task.scale), after
 
     numbers = jnp.arange(len(batch.x))
