@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from .errors import InputError
 from .graph import PORTS
+from .kernels import rematerialised
 from .layers import Dropout, Indexing1D
 from .pytree import Array
 from .recurrent import Recurrent
@@ -47,7 +48,10 @@ def forward(
         key: draws what dropout drops, anew for every number and every step, as MATLAB
             does; without it dropout is the identity.
         engine: what runs recurrent layers; see `kernels.scan`.
-        rematerialise: recurrent layers take less memory in training, and more time.
+        rematerialise: less memory in training for more time: the way back has the
+            states between chunks of steps, and runs the network again in each. Where
+            layers look beyond a chunk, or dropout draws, each recurrent layer is run
+            so by itself.
 
     Returns:
         the states after the sequence, the outputs of all layers, and the signals.
@@ -55,6 +59,8 @@ def forward(
     Raises:
         InputError: `length` with a layer that looks at all steps at once.
     """
+    if rematerialise and whole and not trace and _cuttable(net, key):
+        return _in_chunks(net, xs, state, length, engine)
     values: dict[str, Array] = {}
     signals: dict[str, Array] = {}
     after: State = {}
@@ -93,6 +99,34 @@ def looks_at_all_steps(layer: Any) -> bool:
     last = isinstance(layer, Indexing1D) and layer.axis == "time"
     whole = layer.needs_whole_sequence and not isinstance(layer, Recurrent)
     return bool(last or whole)
+
+
+def _cuttable(net: Any, key: Array | None) -> bool:
+    """Whether nothing but the states of recurrent layers passes from step to step.
+
+    What dropout drops is drawn for all steps at once.
+    """
+    layers = net.layers.values()
+    return (
+        len(net.inputs) == 1
+        and all(net.shapes[name].time for name in net.layers)
+        and not any(layer.needs_whole_sequence for layer in layers)
+        and not any("/" in ref for node in net.graph for ref in node.inputs)
+        and (key is None or not any(isinstance(layer, Dropout) for layer in layers))
+    )
+
+
+def _in_chunks(
+    net: Any, xs: dict[str, Array], state: State, length: Array | None, engine: str
+) -> tuple[State, dict[str, Array], dict[str, Array]]:
+    (name,) = net.inputs
+
+    def run(state: State, x: Array, length: Array | None, mask: None) -> Any:
+        after, values, _ = forward(net, {name: x}, state, length=length, engine=engine)
+        return after, {layer: values[layer] for layer in net.layers}
+
+    run = rematerialised(run, reverse=False)
+    return *run(state, xs[name], length, None), {}
 
 
 def _run(

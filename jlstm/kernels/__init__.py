@@ -30,7 +30,7 @@ from .recurrence import recurrence
 from .reference import stand_still, unroll
 from .rematerialisation import rematerialised
 
-__all__ = ["dot", "scan", "stand_still", "transform"]
+__all__ = ["dot", "rematerialised", "scan", "stand_still", "transform"]
 
 
 def scan(

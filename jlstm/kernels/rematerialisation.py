@@ -61,13 +61,16 @@ def rematerialised(run: Run, *, reverse: bool) -> Run:
 
 
 def _cut(a: Array | None, count: int, steps: int) -> Array | None:
-    """`(time, ...)` as `(count, steps, ...)`, filled with zeros."""
+    """`(time, ...)` as `(count, steps, ...)`, filled with the last step again.
+
+    Zeros might be nothing that a layer has a derivative at.
+    """
     if a is None:
         return None
     a = jnp.asarray(a)
     short = count * steps - len(a)
     if short:
-        a = jnp.concatenate([a, jnp.zeros((short, *a.shape[1:]), a.dtype)])
+        a = jnp.concatenate([a, jnp.repeat(a[-1:], short, axis=0)])
     return a.reshape(count, steps, *a.shape[1:])
 
 
