@@ -129,8 +129,8 @@ class FineTuneConfig(
     engine: Literal["auto", "cpu", "gpu", "xla"] = "auto"
     """What runs recurrent layers; all agree to rounding, auto is the fastest."""
     rematerialise: bool = False
-    """Keep only states between chunks of steps of recurrent layers and run each chunk
-    again on the way back: less memory, and one more run forward."""
+    """Of long sequences keep the states between chunks of steps alone, and run each
+    chunk again on the way back: less memory, one more run forward."""
     data: Data = Data()
 
 

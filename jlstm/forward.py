@@ -121,12 +121,12 @@ def _in_chunks(
 ) -> tuple[State, dict[str, Array], dict[str, Array]]:
     (name,) = net.inputs
 
-    def run(state: State, x: Array, length: Array | None, mask: None) -> Any:
+    def run(state: State, x: Array, length: Array | None, mask: Array | None) -> Any:
         after, values, _ = forward(net, {name: x}, state, length=length, engine=engine)
         return after, {layer: values[layer] for layer in net.layers}
 
-    run = rematerialised(run, reverse=False)
-    return *run(state, xs[name], length, None), {}
+    whole = rematerialised(run, reverse=False)
+    return *whole(state, xs[name], length, None), {}
 
 
 def _run(

@@ -125,16 +125,16 @@ class Theirs(torch.nn.Module):
         return found
 
 
-def batch(mode: str) -> Batch:
+def batch(mode: str, lengths: tuple[int, ...] = LENGTHS) -> Batch:
     rng = np.random.default_rng(3)
-    steps = max(LENGTHS)
-    x = rng.normal(size=(len(LENGTHS), steps, C))
-    y = rng.normal(size=(len(LENGTHS), O) if mode == "last" else (*x.shape[:2], O))
+    steps = max(lengths)
+    x = rng.normal(size=(len(lengths), steps, C))
+    y = rng.normal(size=(len(lengths), O) if mode == "last" else (*x.shape[:2], O))
     weights = np.ones_like(y)
     if mode == "sequence":
-        behind = np.arange(steps)[None] >= np.array(LENGTHS)[:, None]
+        behind = np.arange(steps)[None] >= np.array(lengths)[:, None]
         weights[behind] = 0
-    return Batch(x, y, weights, np.array(LENGTHS, np.int32))
+    return Batch(x, y, weights, np.array(lengths, np.int32))
 
 
 KINDS = [

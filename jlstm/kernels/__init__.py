@@ -80,9 +80,8 @@ def scan(
         after, ys = recurrence(layer, state, x, length, reverse=reverse, engine=other)
         return after, {"h": ys}
 
-    if rematerialise:
-        run = rematerialised(run, reverse=reverse)
-    return run(state, x, length, mask)
+    whole = rematerialised(run, reverse=reverse) if rematerialise else run
+    return whole(state, x, length, mask)
 
 
 def _special(

@@ -129,9 +129,16 @@ def _varying(operands: Sequence[Any]) -> list[Any]:
     axes = [_axes_of(a) for a in operands]
     every = frozenset[str]().union(*axes)
     return [
-        a if own == every else jax.lax.pcast(a, tuple(every - own), to="varying")
+        a if own == every else _told_to_vary(a, tuple(every - own))
         for a, own in zip(operands, axes, strict=True)
     ]
+
+
+def _told_to_vary(a: Any, axes: tuple[str, ...]) -> Any:
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(a, axes, to="varying")
+    # Its name in jax 0.8.
+    return getattr(jax.lax, "pvary")(a, axes)  # noqa: B009
 
 
 def _axes_of(a: Any) -> frozenset[str]:
@@ -353,13 +360,10 @@ def _by_reference(reference: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _backwards(operands: Sequence[Any], mapped: Sequence[bool], **settings: Any) -> Any:
-    """What was kept of one batch cannot serve another, nor be used twice."""
-    opaque = settings["spec"].engine.kept_axis is None
-    how = (
-        _by_reference(_backward_reference)
-        if opaque
-        else _several(_backward, "backward")
-    )
+    how = _several(_backward, "backward")
+    if settings["spec"].engine.kept_axis is None:
+        # What was kept of one batch cannot serve another, nor be used twice.
+        how = _by_reference(_backward_reference)
     return how(operands, mapped, **settings)
 
 

@@ -3,7 +3,7 @@
 The way back through T steps wants the signals of all of them. Where only the states
 between chunks of K steps are kept, it runs each chunk again and has the signals of one:
 T/K states and K steps of signals, fewest for K near sqrt(T). What it costs is one more
-run forward. The input of every step and the slopes of every output remain.
+run forward. The input of every step and its slope, and the outputs and theirs, remain.
 
 Source: Chen, Xu, Zhang, Guestrin 2016, Training Deep Nets with Sublinear Memory Cost.
 """
