@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def in_chunks(reverse, engine, masked=False):
 def compared(run, wanted, of, lengths, steps=STEPS):
     x = np.random.default_rng(2).normal(size=(len(lengths), steps, C))
     operands = of, start(of), x, np.array(lengths, "int32")
-    slopes = [jax.grad(scalar(many(one)), (0, 1, 2)) for one in (run, wanted)]
+    slopes = [jax.jit(jax.grad(scalar(many(one)), (0, 1, 2))) for one in (run, wanted)]
     agree(slopes[0](*operands), slopes[1](*operands))
 
 
@@ -91,7 +92,7 @@ def test_training_has_the_gradients_of_torch(kind, mode, double):
         for array in theirs.parameters():
             array.copy_(torch.zeros(()) if array.grad is None else array.grad)
     wanted = theirs.named(net)
-    for engine in ENGINES if kind == "lstm" else ENGINES[-1:]:
+    for engine in ENGINES[:1] if kind == "lstm" else ENGINES[-1:]:
         slopes = slopes_of(net, one, engine=engine)
         assert slopes.keys() == wanted.keys()
         for path, slope in slopes.items():
@@ -108,7 +109,7 @@ def slopes_of(net, one, ragged=True, **settings):
     )
     carry, key = initial_carry(task, len(one.x)), jax.random.key(0)
     value = jax.grad(lambda p: loss(task, task.net, p, one, carry, key)[0])
-    return value(task.start)
+    return jax.jit(value)(task.start)
 
 
 def test_what_fills_the_last_chunk_has_no_slope(double):
@@ -160,7 +161,9 @@ def test_what_looks_beyond_a_chunk_is_run_whole(what, rng):
     net = BEYOND_A_CHUNK[what](rng)
     x, how = normal(rng, STEPS, C), {"key": jax.random.key(1)}
     (after, values, _), (found_after, found, _) = (
-        forward(net, {"in": x}, net.initial, rematerialise=again, **how)
+        jax.jit(partial(forward, net, rematerialise=again, **how))(
+            {"in": x}, net.initial
+        )
         for again in (False, True)
     )
     agree(found_after, after, 2e-6)
