@@ -215,7 +215,10 @@ class Recurrent(Layer):
         return all(projector is None for projector in projected)
 
     def joint(self) -> tuple[Array, ...]:
-        """The matrix of that product, `(H, H + C + 1)` for each of the gates."""
+        """The matrix of that product, `(H, H + C + 1)` for each of the gates.
+
+        `(H, C + 1)` where one takes the input alone.
+        """
         gates = [getattr(self, name) for name in self.gates]
         return tuple(
             jnp.concatenate(

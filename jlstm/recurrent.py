@@ -284,7 +284,7 @@ class GRU(Recurrent):
         return super().joins and self.reset_mode != "before-multiplication"
 
     def joint(self) -> tuple[Array, ...]:
-        """For r, z, the input's part of n and the state's."""
+        """For r, z, the input's part of n, without columns for h, and the state's."""
         *first, candidate = super().joint()
         n, width = self.n, self.hidden_size
         if n.recurrent_bias is None:
@@ -296,7 +296,7 @@ class GRU(Recurrent):
                 jnp.asarray(m).at[:, -1].add(b)
                 for m, b in zip(first, extra, strict=True)
             ]
-        of_input = jnp.asarray(candidate).at[:, :width].set(0)
+        of_input = candidate[:, width:]
         none = jnp.zeros_like(n.input_weights)
         of_state = jnp.concatenate([n.recurrent_weights, none, own[:, None]], axis=1)
         return (*first, of_input, of_state)

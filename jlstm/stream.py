@@ -14,6 +14,7 @@ from jax.core import Tracer
 from .errors import InputError, Unsupported
 from .kernels import dot
 from .kernels.engines import ENGINES
+from .kernels.products import stacked
 from .network import Network, Origin, State, init_state, precision, step
 from .plan import NoPlan, Plan
 from .pytree import Array, pytree
@@ -373,7 +374,7 @@ def _packed(net: Network) -> Network:
 def _pack(layer: Any) -> _Packed:
     if layer.joins:
         empty = {name: None for name in layer.gates}
-        turned = jnp.concatenate([block.T for block in layer.joint()], axis=1)
+        turned = stacked(layer.joint()).T
         return _Joined(dataclasses.replace(layer, **empty), turned)
     # The biases stay, for a layer knows its width by them.
     none = jnp.zeros((0, 0), layer.dtype)

@@ -5,6 +5,7 @@
 What XLA makes of it on a CPU depends on the layout (measured there, see `_layout`): one
 product a step, over a copy of the step's input, is faster than adding projections that
 were made before, for these are read from memory inside what should be fast arithmetic.
+What takes no state (the input's part of a GRU's candidate) is a product of its own.
 
 On the way back only `dz_t` and `dh_{t-1}` are made inside the loop; the gradient of `K`
 is one product over all steps and sequences after it.
@@ -13,7 +14,7 @@ is one product over all steps and sequences after it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from jax.export import is_symbolic_dim
 
 from ..pytree import Array
 from . import slopes
-from .products import dot
+from .products import dot, stacked
 
 WIDE = 1 << 13
 """So many numbers of a state make sequences worth laying side by side."""
@@ -57,14 +58,14 @@ class Loop:
         """`[ys, *state]`, and what is kept."""
         x, length, state, layer = spec.parts(operands)
         blocks = layer.joint()
-        layout = _layout(x, blocks, keep)
+        layout = _layout(x, blocks, keep, len(state))
         start = jax.tree.map(layout.state, state)
         product, given = layout.product(blocks, layout.sequence(x))
         names = slopes.CELLS[tuple(layer.gates)].keeps if keep else ()
 
         def step(state: Any, now: Any) -> tuple[Any, Any]:
             t, given = now
-            gates = jnp.split(product(state.h, given), len(blocks), layout.features)
+            gates = product(state.h, given)
             after, signals = layer.respond(gates, state)
             if length is not None:
                 still = layout.still(t, length)
@@ -73,7 +74,8 @@ class Loop:
             return after, (after.h, [signals[name] for name in names])
 
         steps = jnp.arange(x.shape[1], dtype="int32")
-        after, (ys, kept) = lax.scan(step, start, (steps, given), reverse=spec.reverse)
+        scan = _written if layout.written else lax.scan
+        after, (ys, kept) = scan(step, start, (steps, given), reverse=spec.reverse)
         after = [layout.states(a) for a in jax.tree.leaves(after)]
         # Kept in rows, whatever the number of sequences is on the way back.
         kept = [a.reshape(a.shape[0], x.shape[0], a.shape[-1]) for a in kept]
@@ -85,9 +87,9 @@ class Loop:
         ys, *rest = operands[spec.count :]
         kept, (dys, *dstate) = rest[: self.keeps], rest[self.keeps :]
         blocks, unjoin = jax.vjp(lambda layer: layer.joint(), layer)
-        layout = _layout(x, blocks, keep=True)
-        matrix = jnp.concatenate(blocks)
+        layout = _layout(x, blocks, True, len(state))
         width = state.h.shape[-1]
+        matrix = stacked(blocks)
         cell = slopes.CELLS[tuple(layer.gates)]
         signals = dict(zip(cell.keeps, map(layout.rows, kept), strict=True))
         start = jax.tree.map(layout.state, state)
@@ -128,6 +130,7 @@ class Loop:
             joined = jnp.concatenate([before, _with_one(layout.sequence(x))], axis=-1)
             flat = [a.reshape(-1, a.shape[-1]) for a in (dz, joined)]
             joint = jnp.split(dot(flat[0].T, flat[1]), len(blocks))
+            joint = [a[:, -b.shape[1] :] for a, b in zip(joint, blocks, strict=True)]
             gradients = jax.tree.leaves(unjoin(tuple(joint))[0])
             found |= {spec.rows + k: a for k, a in enumerate(gradients)}
         return [found[k] for k, wanted in enumerate(which) if wanted]
@@ -141,10 +144,12 @@ class Layout:
         batch: the axis of the sequences in a step: 0, rows `(B, H)`; 1, columns
             `(H, B)`; None, one sequence and no axis, `(H,)`.
         ahead: whether inputs are projected before the loop.
+        written: whether the loop is `_written`.
     """
 
     batch: int | None
     ahead: bool = False
+    written: bool = False
 
     @property
     def features(self) -> int:
@@ -177,42 +182,103 @@ class Layout:
             return t >= length[0]
         return jnp.expand_dims(t >= length, self.features)
 
-    def product(self, blocks: Sequence[Array], x: Array) -> tuple[Any, Array]:
-        """`product(h, given_t)` of a step, and what is given to all steps."""
+    def product(
+        self, blocks: Sequence[Array], x: Array
+    ) -> tuple[Callable[[Array, Any], list[Array]], Any]:
+        """`product(h, given_t)` of a step, one for each block, and what is given.
+
+        A block without columns for the state takes the input alone.
+        """
         x = _with_one(x, self.features)
+        own = x.shape[1 if self.batch == 1 else -1]
+        alone = [block.shape[1] == own for block in blocks]
+        of_both, of_input = (
+            [block for block, a in zip(blocks, alone, strict=True) if a == which]
+            for which in (False, True)
+        )
+        both = self._times(of_both)
+        inputs = self._times(of_input) if of_input else lambda x: []
+
+        def step(h: Array, x: Array) -> list[Array]:
+            parts = (
+                iter(both(jnp.concatenate([h, x], self.features))),
+                iter(inputs(x)),
+            )
+            return [next(parts[a]) for a in alone]
+
+        if not self.ahead:
+            return step, x
+        ahead = self._times([block[:, -own:] for block in blocks])(x)
+        recurrent = self._times([block[:, :-own] for block in of_both])
+
+        def add(h: Array, given: list[Array]) -> list[Array]:
+            parts = iter(recurrent(h))
+            return [
+                z if a else z + next(parts) for z, a in zip(given, alone, strict=True)
+            ]
+
+        return add, ahead
+
+    def _times(self, blocks: Sequence[Array]) -> Callable[[Array], list[Array]]:
+        """The products of blocks with something that has its features in their axis."""
+        count, axis = len(blocks), self.features
         if self.batch == 1:
             matrix = jnp.concatenate(blocks)
-            return lambda h, x: dot(matrix, jnp.concatenate([h, x])), x
+            return lambda a: jnp.split(dot(matrix, a), count, axis)
         # Turned block by block: XLA takes twice as long to compile the whole turned.
         turned = jnp.concatenate([block.T for block in blocks], axis=1)
-        if not self.ahead:
-            return lambda h, x: dot(jnp.concatenate([h, x], axis=-1), turned), x
-        width = turned.shape[0] - x.shape[-1]
-        recurrent, given = turned[:width], dot(x, turned[width:])
-        return lambda h, given: given + dot(h, recurrent), given
+        return lambda a: jnp.split(dot(a, turned), count, axis)
 
 
-def _layout(x: Array, blocks: Sequence[Array], keep: bool) -> Layout:
+def _layout(x: Array, blocks: Sequence[Array], keep: bool, parts: int) -> Layout:
     """The fastest layout on a CPU with AVX-512; elsewhere all are much alike.
 
-    On the way back everything is in rows, for there products are over all of them; and
-    so in programs for batches of any size.
+    On the way back everything is in rows, for there products are over all of them.
+    `parts` are those of the state: where it is the output alone, it is `_written`.
+    A program that is exported may leave the number of sequences open.
     """
     if x.shape[0] == 1:
         return Layout(None, sum(block.nbytes for block in blocks) > LARGE)
-    # A program that is exported may leave the number of sequences open.
-    if keep or is_symbolic_dim(x.shape[0]):
+    if keep or parts == 1:
+        return Layout(0, written=not keep)
+    if is_symbolic_dim(x.shape[0]):
         return Layout(0)
-    wide = x.shape[0] * blocks[0].shape[0] >= WIDE
-    return Layout(1 if wide else 0)
+    return Layout(1 if x.shape[0] * blocks[0].shape[0] >= WIDE else 0)
+
+
+def _written(
+    step: Callable[..., Any], start: Any, xs: Any, *, reverse: bool
+) -> tuple[Any, Any]:
+    """`lax.scan` of a state that is nothing but the output, kept where that is written.
+
+    XLA splits the arithmetic of a step over threads, at 20 us a step, where it counts
+    much of it, but not where its results go to a place in a larger array.
+    """
+    count = xs[0].shape[0]
+    first, last = (count, 0) if reverse else (0, count)
+    old, new = (1, 0) if reverse else (0, 1)
+    places = jnp.zeros((count + 1, *start.h.shape), start.h.dtype)
+    places = places.at[first].set(start.h)
+
+    def write(places: Array, now: Any) -> tuple[Array, None]:
+        t = now[0]
+        before = lax.dynamic_index_in_dim(places, t + old, keepdims=False)
+        # Read once: XLA would copy all places if it read one where it writes another.
+        before = type(start)(lax.optimization_barrier(before))
+        after = step(before, now)[0].h
+        return lax.dynamic_update_index_in_dim(places, after, t + new, 0), None
+
+    places, _ = lax.scan(write, places, xs, reverse=reverse)
+    ys = places[:-1] if reverse else places[1:]
+    return type(start)(places[last]), (ys, [])
 
 
 def _with_one(x: Array, features: int = -1) -> Array:
     """`[x; 1]` at every step."""
     axis = 1 if features == 0 else -1
-    shape = list(x.shape)
-    shape[axis] = 1
-    return jnp.concatenate([x, jnp.ones(shape, x.dtype)], axis=axis)
+    # Made from x, so that it lies on the devices where x does.
+    one = jnp.ones_like(lax.slice_in_dim(x, 0, 1, axis=axis))
+    return jnp.concatenate([x, one], axis=axis)
 
 
 def _shifted(a: Array, start: Array, reverse: bool) -> Array:

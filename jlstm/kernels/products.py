@@ -1,8 +1,10 @@
-"""Products of matrices in full precision."""
+"""Products of matrices in full precision, and what they are made of."""
 
 from __future__ import annotations
 
-import jax
+from collections.abc import Sequence
+
+import jax.numpy as jnp
 from jax import lax
 
 from ..pytree import Array
@@ -14,7 +16,7 @@ def dot(a: Array, b: Array) -> Array:
     Accelerators otherwise round float32 factors to TF32 or bfloat16, which costs
     three decimal digits and would break the equality with the original network.
     """
-    return jax.numpy.matmul(a, b, precision=lax.Precision.HIGHEST)
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def transform(weights: Array, x: Array) -> Array:
@@ -24,3 +26,11 @@ def transform(weights: Array, x: Array) -> Array:
     weights anew at every step.
     """
     return dot(weights, x) if x.ndim == 1 else dot(x, weights.T)
+
+
+def stacked(blocks: Sequence[Array]) -> Array:
+    """One matrix of blocks of rows, zeros in front of those with fewer columns."""
+    width = max(block.shape[1] for block in blocks)
+    return jnp.concatenate(
+        [jnp.pad(block, [(0, 0), (width - block.shape[1], 0)]) for block in blocks]
+    )
