@@ -184,7 +184,7 @@ class Layout:
 
     def product(
         self, blocks: Sequence[Array], x: Array
-    ) -> tuple[Callable[[Array, Any], list[Array]], Any]:
+    ) -> tuple[Callable[[Array, Any], list[Any]], Any]:
         """`product(h, given_t)` of a step, one for each block, and what is given.
 
         A block without columns for the state takes the input alone.
@@ -199,7 +199,7 @@ class Layout:
         both = self._times(of_both)
         inputs = self._times(of_input) if of_input else lambda x: []
 
-        def step(h: Array, x: Array) -> list[Array]:
+        def step(h: Array, x: Array) -> list[Any]:
             parts = (
                 iter(both(jnp.concatenate([h, x], self.features))),
                 iter(inputs(x)),
@@ -211,7 +211,7 @@ class Layout:
         ahead = self._times([block[:, -own:] for block in blocks])(x)
         recurrent = self._times([block[:, :-own] for block in of_both])
 
-        def add(h: Array, given: list[Array]) -> list[Array]:
+        def add(h: Array, given: list[Any]) -> list[Any]:
             parts = iter(recurrent(h))
             return [
                 z if a else z + next(parts) for z, a in zip(given, alone, strict=True)
@@ -219,7 +219,7 @@ class Layout:
 
         return add, ahead
 
-    def _times(self, blocks: Sequence[Array]) -> Callable[[Array], list[Array]]:
+    def _times(self, blocks: Sequence[Array]) -> Callable[[Array], list[Any]]:
         """The products of blocks with something that has its features in their axis."""
         count, axis = len(blocks), self.features
         if self.batch == 1:
