@@ -235,14 +235,14 @@ def _layout(x: Array, blocks: Sequence[Array], keep: bool, parts: int) -> Layout
 
     On the way back everything is in rows, for there products are over all of them.
     `parts` are those of the state: where it is the output alone, it is `_written`.
-    A program that is exported may leave the number of sequences open.
+    A program that is exported may leave sizes open.
     """
     if x.shape[0] == 1:
         return Layout(None, sum(block.nbytes for block in blocks) > LARGE)
-    if keep or parts == 1:
-        return Layout(0, written=not keep)
-    if is_symbolic_dim(x.shape[0]):
+    if keep or any(map(is_symbolic_dim, x.shape)):
         return Layout(0)
+    if parts == 1:
+        return Layout(0, written=True)
     return Layout(1 if x.shape[0] * blocks[0].shape[0] >= WIDE else 0)
 
 
