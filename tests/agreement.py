@@ -78,7 +78,7 @@ def assert_agree(
     _assert_close(net, _double(net, given), wanted, DOUBLE)
     if single is not None:
         # What was read is judged here, not what runs it.
-        y = predict(net.astype("float32"), given, engine="xla")
+        y = predict(net.astype("float32"), given, trace=True)[0]
         _assert_close(net, y, wanted, single)
 
 

@@ -17,7 +17,7 @@ from jlstm import layers as L
 from jlstm.config import FineTuneConfig
 from jlstm.errors import DamagedFile, InputError
 from jlstm.finetuning import CHECKPOINT, finetune
-from jlstm.network import Factors, Network
+from jlstm.network import Factors, Network, Node
 from jlstm.recurrent import Bidirectional
 from jlstm.training.loop import CALLED, DIVERGED, MAX_EPOCHS, PATIENCE
 from jlstm.training.parameters import parameters, with_parameters
@@ -309,8 +309,16 @@ def test_cuts_that_would_change_the_answer_are_refused(recording):
         finetune(last, pairs, {"split_length": 5})
     both = Bidirectional(lstm(rng, 2, 2), lstm(rng, 2, 2))
     ways = Network.build({"in": L.Input((2,)), "one": both, "fc": dense})
-    with pytest.raises(InputError, match="does not see across a cut"):
-        finetune(ways, recording, {"split_length": 5, "data": DATA})
+    brought = Network.build(
+        {"in": L.Input((2,)), "a": lstm(rng, 4, 2), "b": lstm(rng, 4, 2), "fc": dense},
+        [
+            Node("in", ()), Node("a", ("in",)), Node("b", ("in", "a/hidden", "a/cell")),
+            Node("fc", ("b",)),
+        ],
+    )  # fmt: skip
+    for across in (ways, brought):
+        with pytest.raises(InputError, match="does not see across a cut"):
+            finetune(across, recording, {"split_length": 5, "data": DATA})
 
 
 def test_a_finished_run_keeps_its_reason(net, recording, tmp_path):

@@ -218,6 +218,8 @@ def _require_cuttable(net: Network, config: FineTuneConfig) -> None:
             expected="0",
         )
     whole = [n for n, layer in net.layers.items() if layer.needs_whole_sequence]
+    # A state that is brought from another layer would be brought in every piece.
+    whole += [n.name for n in net.graph if any("/" in ref for ref in n.inputs)]
     if whole and config.semantics == "exact":
         raise InputError(
             f"layer '{whole[0]}' does not see across a cut",
