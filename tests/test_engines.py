@@ -28,12 +28,13 @@ LAYERS = {
         LSTM,
         {"gate_activation": "hard-sigmoid", "state_activation": "softsign"},
     ),
+    "lstm, other output": (LSTM, {"output_activation": "softsign"}),
     "gru after": (GRU, {}),
     "gru biased": (GRU, {"reset_mode": "recurrent-bias-after-multiplication"}),
     "gru before": (GRU, {"reset_mode": "before-multiplication"}),
     "rnn": (RNN, {"state_activation": "relu"}),
 }
-KNOWN_TO_THE_KERNEL = [kind for kind in LAYERS if kind != "rnn"]
+KNOWN_TO_THE_KERNEL = [k for k in LAYERS if k not in ("rnn", "lstm, other output")]
 FUNCTIONS = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
@@ -76,7 +77,8 @@ def equations(of, state, x):
 
     if isinstance(of, LSTM):
         c = gate(taken(of.f)) * state.c + gate(taken(of.i)) * squash(taken(of.g))
-        return type(state)(gate(taken(of.o)) * squash(c), c)
+        leave = FUNCTIONS[of.output_activation or of.state_activation]
+        return type(state)(gate(taken(of.o)) * leave(c), c)
     if isinstance(of, RNN):
         return type(state)(squash(taken(of.n)))
     extra = [0 if g.recurrent_bias is None else g.recurrent_bias for g in (of.r, of.z)]

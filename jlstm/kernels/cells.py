@@ -1,4 +1,4 @@
-"""One step of a cell and its way back, elementwise, for kernels that run whole loops.
+"""One step of a cell and its way back, elementwise, for engines that run whole loops.
 
 The products with the weights are made elsewhere. A step takes the sums `z` of four
 slots, which are `W x + b` and, in those of `Cell.products`, `R h` added:
@@ -55,15 +55,23 @@ def lstm(
 
 
 def lstm_back(
-    kept: Sequence[Any], before: Any, dh: Any, dc: Any, state: Pair, gate: Pair
+    kept: Sequence[Any],
+    before: Any,
+    dh: Any,
+    dc: Any,
+    state: Pair,
+    gate: Pair,
+    leave: Pair | None = None,
 ) -> tuple[list[Any], Any, Any]:
     """Slopes of the four sums, and of `h` and `c` besides those through `R`.
 
-    `before` is the cell of the step before.
+    `before` is the cell of the step before; `leave` is the function on the cell where
+    that is not `state`.
     """
     i, f, g, o, c = kept
-    left = state.value(c)
-    dc = dc + dh * o * state.slope(left)
+    leave = leave or state
+    left = leave.value(c)
+    dc = dc + dh * o * leave.slope(left)
     dz = [
         dc * g * gate.slope(i),
         dc * before * gate.slope(f),

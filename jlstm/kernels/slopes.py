@@ -16,16 +16,11 @@ import jax.numpy as jnp
 
 from ..activations import activation
 from ..pytree import Array
+from . import cells
 
 Slopes = tuple[Array, ...]
 
-SLOPE: dict[str, Callable[[Array], Array]] = {
-    "tanh": lambda y: 1 - y * y,
-    "sigmoid": lambda y: y * (1 - y),
-    "relu": lambda y: (y > 0).astype(y.dtype),
-    "softsign": lambda y: jnp.square(1 - jnp.abs(y)),
-    "hard-sigmoid": lambda y: jnp.where((y > 0) & (y < 1), 0.2, 0.0).astype(y.dtype),
-}
+SLOPE = {name: pair.slope for name, pair in (cells.STATE | cells.GATE).items()}
 """Slopes of activations as functions of their values."""
 
 
@@ -55,28 +50,22 @@ def written(layer: Any) -> Written | None:
 def _lstm(
     layer: Any, kept: Mapping[str, Array], before: Slopes, slopes: Slopes
 ) -> tuple[Slopes, Slopes]:
-    gate, squash = SLOPE[layer.gate_activation], SLOPE[layer.state_activation]
-    name = layer.output_activation or layer.state_activation
-    i, f, g, o = (kept[gate] for gate in "ifgo")
-    left = activation(name)(kept["c"])
+    names = layer.state_activation, layer.gate_activation
+    names += (layer.output_activation or layer.state_activation,)
+    values = [kept[name] for name in "ifgoc"]
+    state, gate, leave = map(_pair, names)
     dh, dc = slopes
-    dc = dc + dh * o * SLOPE[name](left)
-    dz = (
-        dc * g * gate(i), dc * before[1] * gate(f), dc * i * squash(g),
-        dh * left * gate(o),
-    )  # fmt: skip
-    return dz, (jnp.zeros_like(dh), dc * f)
+    dz, dh, dc = cells.lstm_back(values, before[1], dh, dc, state, gate, leave)
+    return tuple(dz), (dh, dc)
 
 
 def _gru(
     layer: Any, kept: Mapping[str, Array], before: Slopes, slopes: Slopes
 ) -> tuple[Slopes, Slopes]:
-    gate, squash = SLOPE[layer.gate_activation], SLOPE[layer.state_activation]
-    r, z, n = (kept[gate] for gate in "rzn")
-    (dh,), (h,) = slopes, before
-    dn = dh * (1 - z) * squash(n)
-    dz = (dn * kept["product"] * gate(r), dh * (h - n) * gate(z), dn, dn * r)
-    return dz, (dh * z,)
+    state, gate = map(_pair, (layer.state_activation, layer.gate_activation))
+    values = [kept[name] for name in ("r", "z", "n", "product")]
+    dz, dh, _ = cells.gru_back(values, before[0], slopes[0], None, state, gate)
+    return tuple(dz), (dh,)
 
 
 def _rnn(
@@ -84,6 +73,10 @@ def _rnn(
 ) -> tuple[Slopes, Slopes]:
     (dh,) = slopes
     return (dh * SLOPE[layer.state_activation](kept["h"]),), (jnp.zeros_like(dh),)
+
+
+def _pair(name: str) -> cells.Pair:
+    return cells.Pair(activation(name), SLOPE[name])
 
 
 CELLS = {
