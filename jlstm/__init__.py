@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .errors import InputError as InputError
     from .errors import JlstmError as JlstmError
     from .errors import Unsupported as Unsupported
+    from .evaluation import MatlabPadding as MatlabPadding
+    from .evaluation import evaluate as evaluate
     from .finetuning import FineTuning as FineTuning
     from .finetuning import finetune as finetune
     from .formats import matlab_arrays as matlab_arrays
@@ -64,6 +66,7 @@ _HOME = {
     "diagnosis": ("Diagnosis", "diagnose"),
     "errors": ("JlstmError", "DamagedFile", "Unsupported", "Ambiguous", "InputError"),
     "ensemble": ("Ensemble", "finetune_ensemble"),
+    "evaluation": ("MatlabPadding", "evaluate"),
     "finetuning": ("FineTuning", "finetune"),
     "formats": ("matlab_arrays", "save"),
     "formats.trees": ("from_equinox", "from_flax", "from_haiku", "from_tensorflow1"),
