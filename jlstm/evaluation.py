@@ -19,7 +19,7 @@ from .network import Network
 
 __all__ = ["QUANTILES", "Evaluator", "MatlabPadding", "Spread", "evaluate", "spread"]
 
-BATCH = {"cpu": 128}
+BATCH = {"cpu": 256}
 """Sequences of a batch on each device, by its platform."""
 LARGE_BATCH = 1024
 """On platforms that are not listed."""

@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..network import Network
+from ..pytree import Shape
 from .intake import Item
 from .programs import Programs
 
 PIECES = tuple(2**k for k in range(4, 11))
 """Lengths that a piece may have, in steps."""
+ROWS = 2**15
+"""Steps of a call, all slots of a device together: what layers hand on stays small."""
 WASTE = 1.1
 """A longer piece is taken while it makes the work no more than so many times larger."""
 AHEAD = 2
@@ -40,108 +43,114 @@ def goes_on(net: Network) -> bool:
     )
 
 
-class _Places(NamedTuple):
-    """Which piece lies where: arrays `(calls, slots)`."""
+class _Place(NamedTuple):
+    """Where a sequence lies: its slot, and the calls that it begins and ends with."""
 
-    sequence: np.ndarray
-    """Its number; -1 where a slot is idle."""
-    begin: np.ndarray
-    """Its first step."""
+    slot: int
+    first: int
+    last: int
+
+
+class _Timetable(NamedTuple):
+    """What happens in which call; arrays `(calls, slots)`."""
+
+    piece: int
+    places: list[_Place]
+    fresh: np.ndarray
+    """Whether a sequence begins."""
+    left: np.ndarray
+    """Steps of a piece that are part of its sequence; 0 where the slot is idle."""
+
+    @property
+    def calls(self) -> int:
+        """How many there are."""
+        return len(self.fresh)
 
 
 def run(
     programs: Programs, net: Network, items: list[Item], slots: int
 ) -> list[tuple[np.ndarray, ...]]:
     """The outputs of every sequence, each `(members, ...)`."""
-    lengths = np.array([len(next(iter(item.values()))) for item in items])
-    piece = _piece(lengths)
-    places = _places(-(-lengths // piece), slots, piece)
-    flat = {name: _joined(items, name) for name in net.inputs}
-    first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    timed = [net.shapes[ref].time for ref in net.outputs]
-    answers = [
-        np.empty(
-            (programs.members, lengths.sum() if over_time else len(items), *tail),
-            net.dtype,
-        )
-        for over_time, tail in zip(timed, _tails(net), strict=True)
-    ]
-    waiting: list[Any] = []
-    state, steps = programs.start(slots), np.arange(piece)
+    lengths = [len(next(iter(item.values()))) for item in items]
+    table = _timetable(np.array(lengths), slots, slots // programs.devices)
+    whole = {name: _laid_out([x[name] for x in items], table) for name in net.inputs}
+    shapes = [net.shapes[ref] for ref in net.outputs]
+    answers = [_room(programs.members, shape, table, net.dtype) for shape in shapes]
 
-    def take(results: Any, sequence: Any, begin: Any, left: Any) -> None:
-        inside = steps < left[:, None]
-        rows = (first[sequence] + begin)[:, None] + steps
-        ended = (sequence >= 0) & (begin + piece >= lengths[sequence])
-        for whole, result, over_time in zip(answers, results, timed, strict=True):
-            if over_time:
-                whole[:, rows[inside]] = np.asarray(result)[:, inside]
-            else:
-                whole[:, sequence[ended]] = np.asarray(result)[:, ended]
+    def steps(call: int) -> slice:
+        return slice(call * table.piece, (call + 1) * table.piece)
 
-    for sequence, begin in zip(*places, strict=True):
-        left = np.clip(lengths[sequence] - begin, 0, piece) * (sequence >= 0)
-        rows = (first[sequence] + begin)[:, None] + np.minimum(
-            steps, np.maximum(left, 1)[:, None] - 1
-        )
-        xs = {name: a[rows] for name, a in flat.items()}
-        fresh = (begin == 0) & (sequence >= 0)
-        state, results = programs.run(state, fresh, xs, left.astype(np.int32))
-        for result in results:
-            result.copy_to_host_async()
-        waiting.append((results, sequence, begin, left))
+    def take(call: int, results: Any) -> None:
+        for a, result, shape in zip(answers, results, shapes, strict=True):
+            a[:, :, steps(call) if shape.time else call] = np.asarray(result)
+
+    state, waiting = programs.start(slots), []
+    for call in range(table.calls):
+        xs = {name: a[:, steps(call)] for name, a in whole.items()}
+        state, results = programs.run(state, table.fresh[call], xs, table.left[call])
+        waiting.append((call, results))
         if len(waiting) > AHEAD:
             take(*waiting.pop(0))
-    for call in waiting:
-        take(*call)
-    return _apart(answers, timed, lengths)
+    for one in waiting:
+        take(*one)
+    found = []
+    for (slot, first, last), length in zip(table.places, lengths, strict=True):
+        own = slice(first * table.piece, first * table.piece + length)
+        at = [own if shape.time else last for shape in shapes]
+        found.append(tuple(a[:, slot, k] for a, k in zip(answers, at, strict=True)))
+    return found
 
 
-def _piece(lengths: np.ndarray) -> int:
+def _timetable(lengths: np.ndarray, slots: int, rows: int) -> _Timetable:
+    piece = _piece(lengths, rows)
+    places = _places(-(-lengths // piece), slots)
+    calls = 1 + max(place.last for place in places)
+    fresh, left = np.zeros((calls, slots), bool), np.zeros((calls, slots), np.int32)
+    for (slot, first, last), length in zip(places, lengths.tolist(), strict=True):
+        fresh[first, slot] = True
+        left[first:last, slot] = piece
+        left[last, slot] = length - (last - first) * piece
+    return _Timetable(piece, places, fresh, left)
+
+
+def _piece(lengths: np.ndarray, rows: int) -> int:
     """Steps of a piece: many, for a call costs something, but little is filled up."""
+    most = max(PIECES[0], ROWS // rows)
     all_steps = lengths.sum()
-    fit = [p for p in PIECES if (-(-lengths // p) * p).sum() <= WASTE * all_steps]
+    fit = [
+        p
+        for p in PIECES
+        if p <= most and (-(-lengths // p) * p).sum() <= WASTE * all_steps
+    ]
     return max(fit, default=PIECES[0])
 
 
-def _places(counts: np.ndarray, slots: int, piece: int) -> _Places:
+def _places(counts: np.ndarray, slots: int) -> list[_Place]:
     """Sequences of so many pieces in slots, the longest first, without a gap."""
     free = [(0, slot) for slot in range(slots)]
-    begun = []
+    found: dict[int, _Place] = {}
     for k in np.argsort(-counts, kind="stable").tolist():
         at, slot = heapq.heappop(free)
-        begun.append((k, at, slot))
-        heapq.heappush(free, (at + int(counts[k]), slot))
-    calls = max(at for at, _ in free)
-    sequence = np.full((calls, slots), -1)
-    begin = np.zeros((calls, slots), int)
-    for k, at, slot in begun:
-        count = int(counts[k])
-        sequence[at : at + count, slot] = k
-        begin[at : at + count, slot] = np.arange(count) * piece
-    return _Places(sequence, begin)
+        end = at + int(counts[k])
+        found[k] = _Place(slot, at, end - 1)
+        heapq.heappush(free, (end, slot))
+    return [found[k] for k in range(len(counts))]
 
 
-def _joined(items: list[Item], name: str) -> np.ndarray:
-    """One sequence behind the other."""
-    return np.concatenate([item[name] for item in items])
+def _laid_out(arrays: list[np.ndarray], table: _Timetable) -> np.ndarray:
+    """An input of all sequences in their places, `(slots, calls * piece, ...)`."""
+    steps, slots = table.calls * table.piece, table.fresh.shape[1]
+    whole = np.zeros((slots, steps, *arrays[0].shape[1:]), arrays[0].dtype)
+    for x, (slot, first, _) in zip(arrays, table.places, strict=True):
+        begin = first * table.piece
+        whole[slot, begin : begin + len(x)] = x
+    return whole
 
 
-def _tails(net: Network) -> list[tuple[int, ...]]:
-    shapes = [net.shapes[ref] for ref in net.outputs]
-    return [(*shape.space, shape.channels) for shape in shapes]
-
-
-def _apart(
-    answers: list[np.ndarray], timed: list[bool], lengths: np.ndarray
-) -> list[tuple[np.ndarray, ...]]:
-    """The outputs of each sequence by itself."""
-    ends = np.cumsum(lengths).tolist()
-    starts = [0, *ends[:-1]]
-    return [
-        tuple(
-            a[:, begin:end] if over_time else a[:, k]
-            for a, over_time in zip(answers, timed, strict=True)
-        )
-        for k, (begin, end) in enumerate(zip(starts, ends, strict=True))
-    ]
+def _room(members: int, shape: Shape, table: _Timetable, dtype: Any) -> np.ndarray:
+    """For an output of all sequences in their places; of each call, without time."""
+    steps, slots = (
+        table.calls * (table.piece if shape.time else 1),
+        table.fresh.shape[1],
+    )
+    return np.empty((members, slots, steps, *shape.space, shape.channels), dtype)
