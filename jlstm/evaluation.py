@@ -56,7 +56,8 @@ def evaluate(
     Arguments:
         net: a network, or several of one architecture.
         sequences: a list of arrays `(time, features)`; of tuples or dicts, as for
-            `predict`, for several inputs; or an array `(sequences, time, features)`.
+            `predict`, for several inputs; of recordings, as `jlstm.dataset` reads them;
+            or an array `(sequences, time, features)`.
         padding: what MATLAB does with sequences of different length.
         batch_size: sequences that are computed side by side, on all devices together.
         mesh: the devices, a `jax.sharding.Mesh` of one axis; all of this process by

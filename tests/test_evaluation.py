@@ -18,6 +18,8 @@ from oracles import Cell
 
 import jlstm as jl
 from jlstm import layers as L
+from jlstm.config import Data
+from jlstm.dataset import recordings
 from jlstm.errors import InputError, Unsupported
 from jlstm.evaluating import slots, whole
 from jlstm.evaluation import Evaluator, MatlabPadding, Spread, evaluate, spread
@@ -354,6 +356,13 @@ def test_several_inputs_and_outputs(rng):
         assert apart([one[1] for one in found], [h[-1] for h in runs]) < 1e-6
     with pytest.raises(InputError, match="sequence 2"):
         evaluate(net, [pairs[0], (pairs[1][0], pairs[1][1][:-1])])
+
+
+def test_recordings(rng):
+    case = Case("lstm")
+    pairs = [(normal(rng, n, C), normal(rng, n, OUT)) for n in (12, 5)]
+    found = evaluate(case.net, recordings(pairs, case.net, Data()))
+    assert apart(found, [case.answer(x)[0] for x, _ in pairs]) < 1e-6
 
 
 def test_an_array_of_sequences_gives_an_array():

@@ -58,7 +58,7 @@ def loop(net):
 
     def run(xs):
         answers = [np.asarray(one(net, x)) for x in xs]
-        told["note"] = f"{one._cache_size()} compiled"
+        told["note"] = f"{len(set(map(len, xs)))} lengths"
         return answers
 
     return run, told

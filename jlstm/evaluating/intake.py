@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..dataset import Recording
 from ..errors import InputError, JlstmError
 from ..network import Network, as_inputs, precision
 
@@ -42,6 +43,7 @@ class Intake:
 
     def _item(self, number: int, given: Any) -> Item:
         names = tuple(self._tails)
+        given = given.x if isinstance(given, Recording) else given
         if len(names) == 1 and not isinstance(given, Mapping):
             found = {names[0]: given}
         elif isinstance(given, tuple | list) and len(given) == len(names):
