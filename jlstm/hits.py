@@ -18,8 +18,8 @@ class Hits(NamedTuple):
         right: that of those whose highest score is that of the true class.
         entropy: the weighted sum of the cross-entropies, in nats.
         silent: steps with a class and a score that is NaN, which are wrong.
-        confusion: `(classes, classes)` of all sequences together: how often class `row`
-            was taken for class `column`; steps in `silent` are in none.
+        confusion: `(classes, classes + 1)` of all sequences together: how often class
+            `row` was taken for class `column`; the last column is for scores of NaN.
     """
 
     scored: np.ndarray
@@ -62,14 +62,16 @@ def hits(
     weight = np.where(known, weight, 0.0)
     silent = known & np.isnan(y).any(axis=1)
     taken, true = y.argmax(axis=1), target.argmax(axis=1)
-    said = known & ~silent
+    count = target.shape[1]
+    taken = np.where(silent, count, taken)
     entropy = -np.sum(target * np.log(np.maximum(y, eps)), axis=1)
     rows = np.stack([
-        known, weight, weight * (said & (taken == true)),
+        known, weight, weight * (taken == true),
         weight * np.where(known, entropy, 0.0), silent,
     ])  # fmt: skip
-    count = target.shape[1]
-    pairs = np.bincount(true[said] * count + taken[said], minlength=count * count)
+    pairs = (true * (count + 1) + taken)[known]
+    confusion = np.bincount(pairs, minlength=count * (count + 1))
     return Hits(
-        *segments(np.add, rows, lengths, 0.0), confusion=pairs.reshape(count, count)
+        *segments(np.add, rows, lengths, 0.0),
+        confusion=confusion.reshape(count, count + 1),
     )
