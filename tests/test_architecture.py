@@ -31,6 +31,7 @@ FLOORS = [
         "ensemble",
     },
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
+    | {"plots_evaluation", "plots_worst"}
     | {"tensorboard", "runs", "bench"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]
