@@ -21,7 +21,9 @@ from .tally.tallying import Tally
 
 BARS = 48
 SHOWN = (0.005, 0.995)
-"""Quantiles between which bars are drawn; what is outside is in the outermost bars."""
+NEAR, FAR = 1e-6, 1e4
+"""Bars are drawn between these quantiles, and not further from the median than this
+many times as near or as far; what is outside is in the outermost bars."""
 MAX_DENSITIES = 12
 SQUARES = 64
 LABELS = {
@@ -64,12 +66,15 @@ def _bars(axes: Any, key: str, sketch: Sketch) -> None:
     width = 1
     if bins.size:
         below = np.cumsum(counts) / counts.sum()
-        low, high = bins[np.searchsorted(below, SHOWN).clip(max=bins.size - 1)]
+        places = np.searchsorted(below, (*SHOWN, 0.5)).clip(max=bins.size - 1)
+        low, high, middle = bins[places].tolist()
+        low = max(low, middle + round(np.log(NEAR) / np.log(BASE)))
+        high = min(high, middle + round(np.log(FAR) / np.log(BASE)))
         # Bars of whole bins: else some would hold more bins than their neighbours.
         width = max(1, -(-int(high - low + 1) // BARS))
         groups = bins.clip(low, high) // width
         heights = np.bincount(groups - groups[0], counts).astype(int)
-        places = groups[0] + np.arange(heights.size)
+        places = int(groups[0]) + np.arange(heights.size)
     edges = float(BASE) ** (places * width - 1)
     widths = edges * (float(BASE) ** width - 1)
     axes.bar(edges, heights, widths, align="edge", color=AFTER["color"], lw=0)
@@ -89,7 +94,7 @@ def _bars(axes: Any, key: str, sketch: Sketch) -> None:
     axes.set_xscale("log")
     _scale(axes, key)
     _quantile_lines(axes, key, sketch)
-    axes.margins(y=0.14)
+    axes.margins(x=0.07, y=0.14)
     axes.grid(alpha=0.25, axis="y")
     axes.tick_params(labelsize=8)
     axes.yaxis.get_major_locator().set_params(integer=True)
@@ -106,9 +111,10 @@ def _scale(axes: Any, key: str) -> None:
     axes.invert_xaxis()
     low, high = axes.get_xlim()
     near = abs(np.log10(low / high)) < 1.3
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
+    subs = (1, 2, 5) if near else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda far, _: f"{PERFECT[key] - far:.12g}")
+        FuncFormatter(lambda far, _: f"{PERFECT[key] - far:.{12 if far < 1e3 else 3}g}")
     )
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -136,16 +142,14 @@ def densities(tally: Tally, names: Sequence[str]) -> Picture | None:
     drawn = some[:MAX_DENSITIES]
     columns = min(len(drawn), 4 if len(drawn) > 4 else 3)
     lines = -(-len(drawn) // columns)
-    size = WIDTH / max(columns, 2)
-    figure = blank(
-        max(size * columns, 4.6), size * lines * (0.95 if columns > 1 else 1)
-    )
+    # Pictures are as wide as the page: one panel of that width would be too high.
+    figure = blank(WIDTH, 4.6 if columns == 1 else (WIDTH / columns) * lines * 0.95)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in panels[len(drawn) :]:
         axes.set_visible(False)
     for k, axes in zip(drawn, panels, strict=False):
-        _density(axes, tally.density[k])
-        axes.set_title(plain(names[k], 26), fontsize=8 if columns > 2 else 9)
+        _density(figure, axes, tally.density[k], bar=columns < 3)
+        axes.set_title(_both_ends(names[k]), fontsize=8 if columns > 2 else 9)
     figure.supxlabel("target", fontsize=9)
     figure.supylabel("predicted", fontsize=9)
     cut = f", the first {len(drawn)} of {len(some)} outputs" if drawn != some else ""
@@ -155,7 +159,7 @@ def densities(tally: Tally, names: Sequence[str]) -> Picture | None:
     return Picture("density", f"Predicted against target{cut}", alt, rendered(figure))
 
 
-def _density(axes: Any, found: Density) -> None:
+def _density(figure: Any, axes: Any, found: Density, bar: bool) -> None:
     from matplotlib.colors import LogNorm
 
     cells, level = found.cells, found.level
@@ -168,9 +172,10 @@ def _density(axes: Any, found: Density) -> None:
     table = np.zeros((high - low + 1,) * 2)
     np.add.at(table, tuple((cells[inside] - low).T), found.counts[inside])
     edges = np.ldexp(np.arange(low, high + 2, dtype=float), level)
-    axes.pcolormesh(
-        edges, edges, np.where(table > 0, table, np.nan).T, cmap="viridis_r",
-        norm=LogNorm(vmin=1, vmax=max(table.max(), 2)), rasterized=True,
+    # From below 1 on, so that a single pair is seen.
+    mesh = axes.pcolormesh(
+        edges, edges, np.where(table > 0, table, np.nan).T, cmap="Blues",
+        norm=LogNorm(vmin=0.2, vmax=max(table.max(), 2)), rasterized=True,
     )  # fmt: skip
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="0.3", lw=0.8, ls="--")
     axes.set_xlim(edges[0], edges[-1])
@@ -178,6 +183,15 @@ def _density(axes: Any, found: Density) -> None:
     axes.set_aspect("equal")
     axes.tick_params(labelsize=7)
     axes.locator_params(nbins=4)
+    if bar:
+        scale = figure.colorbar(mesh, ax=axes, shrink=0.8)
+        scale.ax.tick_params(labelsize=7)
+        scale.set_label("pairs in a square", fontsize=8)
+
+
+def _both_ends(name: str) -> str:
+    """A name that is short enough; similar ones often differ at their ends."""
+    return plain(name if len(name) <= 26 else f"{name[:13]}...{name[-10:]}")
 
 
 def _middle(indices: np.ndarray, counts: np.ndarray) -> tuple[int, int]:
@@ -202,8 +216,7 @@ def confusion(tally: Tally, names: Sequence[str]) -> Picture | None:
     taken = [plain(name, 16) for name in names] + ["no answer"] * silent
     count = len(names)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    size = min(WIDTH, 2.4 + 0.45 * count) if count <= MAX_NUMBERED else 6
-    figure = blank(size, size * 0.95)
+    figure = blank(WIDTH, min(2.2 + 0.4 * count, 7.5))
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     axes.set_xlabel("predicted")
@@ -215,7 +228,7 @@ def confusion(tally: Tally, names: Sequence[str]) -> Picture | None:
             if number:
                 axes.text(
                     col, row, _short(int(number)), ha="center", va="center",
-                    color="w" if share[row, col] > 0.55 else "k", fontsize=7,
+                    color="w" if share[row, col] > 0.55 else "k", fontsize=8,
                 )  # fmt: skip
     axes.tick_params(labelsize=8)
     alt = f"Confusion matrix of {count} classes, {int(tally.sums.scored):,} steps."

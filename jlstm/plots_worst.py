@@ -12,6 +12,7 @@ from .plots import blank, plain, rendered
 from .plots_training import (
     AFTER,
     BEFORE,
+    LONG,
     MAX_NUMBERED,
     TARGET,
     WIDTH,
@@ -22,6 +23,7 @@ from .tally.rows import efficiency
 from .tally.worst import Entry, Signal
 
 MAX_OUTPUTS = 3
+ON_TOP: dict[str, Any] = {"color": "k", "lw": 0.9, "label": "target", "zorder": 3}
 PREDICTION = AFTER | {"label": "prediction", "lw": 1.1}
 INPUTS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
@@ -108,7 +110,11 @@ def _curves(axes: Any, signals: dict[str, Signal], k: int) -> None:
             low.steps, _seen(low, k), _seen(high, k),
             color=PREDICTION["color"], alpha=0.2, lw=0, label="ensemble",
         )  # fmt: skip
-    for name, style in (("target", TARGET), ("y", PREDICTION)):
+    # A long prediction that is noisy would hide a broad target.
+    crowded = len(signals["y"].steps) > LONG
+    target = ON_TOP if crowded else TARGET
+    prediction = PREDICTION | ({"lw": 0.7, "alpha": 0.8} if crowded else {})
+    for name, style in (("target", target), ("y", prediction)):
         one = signals[name]
         values = _seen(one, k)
         # A target that is known now and then has no line to see.
@@ -124,8 +130,11 @@ def _isolated(values: np.ndarray) -> bool:
 def _classes(panels: Any, signals: dict[str, Signal], names: Sequence[str]) -> None:
     y, target = signals["y"], signals["target"]
     above, below = panels
-    above.step(target.steps, target.values[:, 0], where="mid", **TARGET)
-    above.step(y.steps, y.values[:, 0], where="mid", **PREDICTION)
+    band = TARGET | {"lw": 7, "solid_capstyle": "butt"}
+    above.step(target.steps, target.values[:, 0], where="mid", **band)
+    # Lines between classes would hide the rest.
+    dots = {"marker": "|", "ls": "", "ms": 4, "mew": 0.8}
+    above.plot(y.steps, y.values[:, 0], **PREDICTION | dots)
     if len(names) <= MAX_NUMBERED // 2:
         above.set_yticks(range(len(names)), [plain(name, 16) for name in names])
         above.set_ylim(-0.5, len(names) - 0.5)

@@ -165,39 +165,50 @@ def verdict(summary: Mapping[str, Any], told: Outline) -> str:
     else:
         found = _quality(summary)
     if told.set_aside:
-        count = f"{len(told.set_aside)} of {told.shards}" if told.shards else ""
-        found += (
-            f" {count or len(told.set_aside)} files could not be evaluated and were "
-            "set aside."
-        )
+        count = len(told.set_aside)
+        of = f" of {_many(told.shards, 'file')}" if told.shards else ""
+        noun = "" if told.shards else " file" if count == 1 else " files"
+        was = "was" if count == 1 else "were"
+        found += f" {count:,}{of}{noun} could not be evaluated and {was} set aside."
     return found
 
 
 def _quality(summary: Mapping[str, Any]) -> str:
     of = _many(summary["sequences_scored"], "sequence")
+    broken, spread = summary["sequences_not_finite"], summary["sequences_all"]
     if "classes" in summary:
-        key, spread = "accuracy", summary["sequences_all"]["accuracy"]
         answers = _many(summary["scored"], "answer")
-        right = number(key, summary["all"][key])
+        right = number("accuracy", summary["all"]["accuracy"])
         found = f"{right} of {answers} are right, in {of}"
         if summary["scored"] > summary["sequences_scored"] > 1:
-            found += f"; in the middle one {number(key, spread['median'])}"
+            middle = number("accuracy", spread["accuracy"]["median"])
+            found += f"; in the median sequence {middle}"
     else:
-        defined = math.isfinite(summary["all"]["nse"])
+        defined = any(math.isfinite(v) for v in (summary["all"]["nse"],
+                      spread["nse"]["median"]))  # fmt: skip
         key = "nse" if defined else "rmse"
-        spread = summary["sequences_all"][key]
-        found = f"{label(key)} {number(key, summary['all'][key])} over all, {of}"
-        if spread["defined"] > 1:
-            worst = spread["q05" if key == "nse" else "q95"]
+        whole, each = summary["all"][key], spread[key]
+        found = f"{label(key)} {number(key, whole)} over all, {of}"
+        if not math.isfinite(whole):
+            found = f"{of} scored; over all there is no {label(key)}"
+        if each["defined"] > 1:
+            worst = each["q05" if key == "nse" else "q95"]
             found += (
-                f"; the middle one has {number(key, spread['median'])}, one in twenty "
-                f"is worse than {number(key, worst)}"
+                f"; the median sequence has {number(key, each['median'])}, one in "
+                f"twenty is worse than {number(key, worst)}"
             )
-    broken = summary["sequences_not_finite"]
     if broken:
         verb = "has" if broken == 1 else "have"
         found += f". {_many(broken, 'sequence')} {verb} predictions that are no numbers"
+        found += (
+            ", and so have the measures over all" if "classes" not in summary else ""
+        )
     return found + "."
+
+
+def _figure(key: str, value: float) -> str:
+    """A measure in a table."""
+    return number(key, value) if math.isfinite(value) else "-"
 
 
 def _many(count: int, noun: str) -> str:
@@ -241,13 +252,17 @@ def _scores(summary: Mapping[str, Any], names: list[str]) -> str:
         table = page.table(("", "all steps"), rows, 1)
         return page.section("Scores", table, notes, _by_class(summary))
     rows = [
-        (row["name"], f"{row['scored']:,}", *(number(key, row[key]) for key in keys))
+        (row["name"], f"{row['scored']:,}", *(_figure(key, row[key]) for key in keys))
         for row in summary["outputs"]
     ]
     if len(names) > 1:
         whole = summary["all"]
         rows.append(
-            ("over all", f"{summary['scored']:,}", *(number(k, whole[k]) for k in keys))
+            (
+                "over all",
+                f"{summary['scored']:,}",
+                *(_figure(k, whole[k]) for k in keys),
+            )
         )
     head = ("output", "values", *map(label, keys))
     return page.section("Scores", page.table(head, rows, 1), notes)
@@ -255,8 +270,8 @@ def _scores(summary: Mapping[str, Any], names: list[str]) -> str:
 
 def _by_class(summary: Mapping[str, Any]) -> str:
     rows = [
-        (row["name"], f"{row['scored']:,}", number("accuracy", row["recall"]),
-         number("accuracy", row["precision"]))
+        (row["name"], f"{row['scored']:,}", _figure("accuracy", row["recall"]),
+         _figure("accuracy", row["precision"]))
         for row in summary["classes"]
     ]  # fmt: skip
     head = ("class", "how many", "found (recall)", "right where said (precision)")
@@ -276,25 +291,32 @@ def _spread(summary: Mapping[str, Any], drawn: Mapping[str, Picture]) -> str:
     if summary.get("sequences_scored", 0) < 2:
         return ""
     several = len(summary.get("outputs", ())) > 1
-    blocks = [("over all", summary["sequences_all"])]
+    picture = page.image(drawn["scores"], SCORES) if "scores" in drawn else ""
+    tables = [_quantiles([("", summary["sequences_all"])], summary)]
     if several:
-        blocks += [(row["name"], row["sequences"]) for row in summary["outputs"]]
+        each = [(row["name"], row["sequences"]) for row in summary["outputs"]]
+        tables.append(page.folded("By output", _quantiles(each, summary)))
+    words = page.paragraph(SPREAD)
+    return page.section("Scores by sequence", words, picture, *tables)
+
+
+def _quantiles(
+    blocks: list[tuple[str, Mapping[str, Any]]], summary: Mapping[str, Any]
+) -> str:
+    several = any(name for name, _ in blocks)
+    # A single answer is right or wrong.
+    once = "classes" in summary and summary["steps"] <= summary["sequences"]
     columns = ("min", "q05", "q25", "median", "q75", "q95", "max")
     rows = [
         (*((name,) if several else ()), label(key),
-         *(number(key, found[c]) for c in columns), f"{found['undefined']:,}")
+         *(_figure(key, found[c]) for c in columns), f"{found['undefined']:,}")
         for name, each in blocks
         for key, found in each.items()
+        if found["defined"] and not (once and key == "accuracy")
     ]  # fmt: skip
     heads = ("lowest", "5 %", "25 %", "median", "75 %", "95 %", "highest", "undefined")
     head = (*(("output",) if several else ()), "measure", *heads)
-    picture = page.image(drawn["scores"], SCORES) if "scores" in drawn else ""
-    return page.section(
-        "Scores by sequence",
-        page.paragraph(SPREAD),
-        picture,
-        page.table(head, rows, len(head) - len(heads)),
-    )
+    return page.table(head, rows, len(head) - len(heads))
 
 
 SCORES = """\
@@ -389,7 +411,7 @@ PLAIN = {key: key for key in ("sequence", "steps", "scored")} | {
 def _cell(key: str, value: Any) -> str:
     if key == "sequence":
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else number(key, value)
+    return f"{value:,}" if isinstance(value, int) else _figure(key, value)
 
 
 def _run(told: Outline, summary: Mapping[str, Any]) -> str:
@@ -406,16 +428,20 @@ def _run(told: Outline, summary: Mapping[str, Any]) -> str:
         rows.append(("sequences a second", f"{sequences / told.seconds:,.4g}"))
         rows.append(("steps a second", f"{steps / told.seconds:,.4g}"))
     networks = [(n.get("file", ""), n.get("sha256", "")) for n in told.networks]
-    parts = [page.table(("", ""), [row for row in rows if row[1]], 2)]
+    parts = [page.table(("what", "value"), [row for row in rows if row[1]], 2)]
     if networks:
+        parts.append("<h3>Networks</h3>")
         table = page.table(("network", "SHA-256"), networks, 2)
         if len(networks) > LISTED:
             table = page.folded(f"{len(networks)} networks", table)
         parts.append(table)
-    for title, given in (("option", told.options), ("package", told.versions)):
+    for title, word, given in (
+        ("Options", "option", told.options),
+        ("Versions", "package", told.versions),
+    ):
         if given:
             rows = [(key, _value(value)) for key, value in given.items()]
-            parts.append(page.table((title, "value"), rows, 2))
+            parts.append(f"<h3>{title}</h3>{page.table((word, 'value'), rows, 2)}")
     return page.section("What was run", *parts)
 
 
