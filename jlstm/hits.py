@@ -39,7 +39,7 @@ class Hits(NamedTuple):
 
     def merged(self) -> Hits:
         """One of all sequences: arrays `()`."""
-        return Hits(*(a.sum(axis=-1) for a in self[:5]), self.confusion)
+        return Hits(*(a.sum(axis=-1) for a in self[:5]), confusion=self.confusion)
 
 
 def hits(

@@ -66,7 +66,11 @@ class Moments(NamedTuple):
         outputs of which something is scored.
         """
         some = self.weight > 0
-        whole = Moments(*(np.sum(a, axis=0, where=some) for a in self[:10]), *self[10:])
+        whole = self._replace(
+            weight=np.sum(self.weight, axis=0),
+            squared=np.sum(self.squared, axis=0, where=some),
+            absolute=np.sum(self.absolute, axis=0, where=some),
+        )
         with np.errstate(all="ignore"):
             return {
                 name: (

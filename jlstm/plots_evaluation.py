@@ -150,8 +150,10 @@ def densities(tally: Tally, names: Sequence[str]) -> Picture | None:
     for k, axes in zip(drawn, panels, strict=False):
         _density(figure, axes, tally.density[k], bar=columns < 3)
         axes.set_title(_both_ends(names[k]), fontsize=8 if columns > 2 else 9)
-    figure.supxlabel("target", fontsize=9)
-    figure.supylabel("predicted", fontsize=9)
+    for axes in panels[max(0, len(drawn) - columns) : len(drawn)]:
+        axes.set_xlabel("target", fontsize=8)
+    for axes in panels[: len(drawn) : columns]:
+        axes.set_ylabel("predicted", fontsize=8)
     cut = f", the first {len(drawn)} of {len(some)} outputs" if drawn != some else ""
     alt = (
         f"Predicted against target, how often by colour, of {len(drawn)} outputs{cut}."
@@ -172,10 +174,9 @@ def _density(figure: Any, axes: Any, found: Density, bar: bool) -> None:
     table = np.zeros((high - low + 1,) * 2)
     np.add.at(table, tuple((cells[inside] - low).T), found.counts[inside])
     edges = np.ldexp(np.arange(low, high + 2, dtype=float), level)
-    # From below 1 on, so that a single pair is seen.
     mesh = axes.pcolormesh(
-        edges, edges, np.where(table > 0, table, np.nan).T, cmap="Blues",
-        norm=LogNorm(vmin=0.2, vmax=max(table.max(), 2)), rasterized=True,
+        edges, edges, np.where(table > 0, table, np.nan).T, cmap=_blues(),
+        norm=LogNorm(vmin=1, vmax=max(table.max(), 2)), rasterized=True,
     )  # fmt: skip
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="0.3", lw=0.8, ls="--")
     axes.set_xlim(edges[0], edges[-1])
@@ -184,9 +185,18 @@ def _density(figure: Any, axes: Any, found: Density, bar: bool) -> None:
     axes.tick_params(labelsize=7)
     axes.locator_params(nbins=4)
     if bar:
-        scale = figure.colorbar(mesh, ax=axes, shrink=0.8)
+        scale = figure.colorbar(mesh, ax=axes, shrink=0.8, format="%g")
+        scale.ax.minorticks_off()
         scale.ax.tick_params(labelsize=7)
         scale.set_label("pairs in a square", fontsize=8)
+
+
+def _blues() -> Any:
+    """Without those that are almost white: a single pair is to be seen."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["Blues"](np.linspace(0.22, 1, 256)))
 
 
 def _both_ends(name: str) -> str:

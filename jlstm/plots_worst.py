@@ -130,11 +130,14 @@ def _isolated(values: np.ndarray) -> bool:
 def _classes(panels: Any, signals: dict[str, Signal], names: Sequence[str]) -> None:
     y, target = signals["y"], signals["target"]
     above, below = panels
-    band = TARGET | {"lw": 7, "solid_capstyle": "butt"}
-    above.step(target.steps, target.values[:, 0], where="mid", **band)
-    # Lines between classes would hide the rest.
-    dots = {"marker": "|", "ls": "", "ms": 4, "mew": 0.8}
-    above.plot(y.steps, y.values[:, 0], **PREDICTION | dots)
+    for one, style, width in ((target, TARGET, 7), (y, PREDICTION, 2.5)):
+        # A dash each: lines from class to class would hide the rest.
+        ends = np.append(one.steps[1:], 2 * one.steps[-1] - one.steps[-2])
+        known = ~np.isnan(one.values[:, 0])
+        above.hlines(
+            one.values[known, 0], one.steps[known], ends[known],
+            color=style["color"], lw=width, label=style["label"],
+        )  # fmt: skip
     if len(names) <= MAX_NUMBERED // 2:
         above.set_yticks(range(len(names)), [plain(name, 16) for name in names])
         above.set_ylim(-0.5, len(names) - 0.5)

@@ -129,4 +129,4 @@ class Sketch:
         if not all(type(number) is int for number in numbers):
             raise DamagedFile("counts of scores that are no whole numbers")
         low, high = map(float, given["range"] or (math.inf, -math.inf))
-        return cls(counts, *others, low, high)
+        return cls(counts, *others, low=low, high=high)

@@ -16,8 +16,7 @@ from ..moments import Moments, merged
 from .density import PER_SEQUENCE, Density
 from .rows import CLASS_MEASURES, MEASURES, PERFECT, parts, rows
 from .sketch import Sketch
-
-QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+from .summary import summarized
 
 
 @dataclass(frozen=True)
@@ -116,33 +115,7 @@ class Tally:
                 found=len(names),
                 expected=self.outputs,
             )
-        counts = {
-            "sequences": self.sequences,
-            "sequences_scored": self.scored,
-            "sequences_not_finite": self.broken,
-            "steps": self.steps,
-        }
-        spread = [
-            {key: _quantiles(key, sketches[k]) for key, sketches in self.scores.items()}
-            for k in (*range(len(self.density)), -1)
-        ]
-        if isinstance(self.sums, Hits):
-            return (
-                counts | _of_classes(self.sums, names) | {"sequences_all": spread[-1]}
-            )
-        whole = {key: float(value) for key, value in self.sums.over_all().items()}
-        each = self.sums.by_output()
-        return counts | {
-            "scored": int(self.sums.weight.sum()),
-            "all": whole,
-            "sequences_all": spread[-1],
-            "outputs": [
-                {"name": name, "scored": int(self.sums.weight[k])}
-                | {key: float(values[k]) for key, values in each.items()}
-                | {"sequences": spread[k]}
-                for k, name in enumerate(names)
-            ],
-        }
+        return summarized(self, list(names))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it, exactly: without NaN, and every float to its last bit."""
@@ -188,20 +161,22 @@ class Tally:
         if isinstance(sums, Hits):
             sums = sums._replace(confusion=sums.confusion.astype(np.int64))
         measures = CLASS_MEASURES if given["classes"] else MEASURES
-        counts = [given[key] for key in ("sequences", "scored", "broken", "steps")]
+        counts = {key: given[key] for key in ("sequences", "scored", "broken", "steps")}
         density = tuple(map(Density.from_dict, given["density"]))
         scores = {
             key: tuple(Sketch.from_dict(_unplain(one)) for one in given["scores"][key])
             for key in measures
         }
-        found = cls(bool(given["classes"]), *counts, sums, scores, density)
+        found = cls(
+            bool(given["classes"]), sums=sums, scores=scores, density=density, **counts
+        )
         outputs = 0 if found.classes else found.outputs
         shape = (outputs,) if outputs else ()
         sizes = {len(some) for some in scores.values()} | {len(density) + 1}
         arrays = sums[:5] if outputs == 0 else sums
         if sizes != {outputs + 1} or any(a.shape != shape for a in arrays):
             raise DamagedFile("a tally whose parts have different outputs")
-        if not all(type(count) is int for count in counts):
+        if not all(type(count) is int for count in counts.values()):
             raise DamagedFile("a tally whose counts are no whole numbers")
         return found
 
@@ -287,44 +262,6 @@ def _both(one: Moments | Hits, other: Moments | Hits) -> Moments | Hits:
     return merged(
         Moments(*(np.stack(both, axis=-1) for both in zip(one, other, strict=True)))
     )
-
-
-def _quantiles(key: str, sketch: Sketch) -> dict[str, Any]:
-    def value(share: float) -> float:
-        if key not in PERFECT:
-            return sketch.quantile(share)
-        return PERFECT[key] - sketch.quantile(1 - share, upper=True)
-
-    found: dict[str, Any] = {"min": value(0.0)}
-    found |= {name: value(share) for name, share in QUANTILES.items()}
-    found |= {"max": value(1.0), "defined": sketch.defined}
-    return found | {"undefined": sketch.undefined}
-
-
-def _of_classes(sums: Hits, names: Sequence[str]) -> dict[str, Any]:
-    whole = {key: float(value) for key, value in sums.measures().items()}
-    right, true, taken = (
-        np.diag(sums.confusion), sums.confusion.sum(axis=1), sums.confusion.sum(axis=0),
-    )  # fmt: skip
-
-    def share(some: int, all_: int) -> float:
-        return some / all_ if all_ else math.nan
-
-    return {
-        "scored": int(sums.scored),
-        "steps_not_finite": int(sums.silent),
-        "all": whole,
-        "classes": [
-            {
-                "name": name,
-                "scored": int(true[k]),
-                "recall": share(int(right[k]), int(true[k])),
-                "precision": share(int(right[k]), int(taken[k])),
-            }
-            for k, name in enumerate(names)
-        ],
-        "confusion": sums.confusion[:, :-1].tolist(),
-    }
 
 
 def _several(given: Any) -> list[Any]:

@@ -122,8 +122,9 @@ class Worst:
                     values,
                 )
         about = json.dumps({"count": self.count, "entries": rows})
+        arrays["about"] = np.array(about)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, about=np.array(about), **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write_whole(path, buffer.getvalue())
 
     @classmethod
