@@ -64,7 +64,8 @@ def hits(
     taken, true = y.argmax(axis=1), target.argmax(axis=1)
     count = target.shape[1]
     taken = np.where(silent, count, taken)
-    entropy = -np.sum(target * np.log(np.maximum(y, eps)), axis=1)
+    with np.errstate(invalid="ignore"):  # a score that is infinite, of another class
+        entropy = -np.sum(target * np.log(np.maximum(y, eps)), axis=1)
     rows = np.stack([
         known, weight, weight * (taken == true),
         weight * np.where(known, entropy, 0.0), silent,

@@ -206,7 +206,7 @@ def _tally(found: tuple[Sequences, Moments | Hits], classes: bool) -> Tally:
     if isinstance(sums, Hits):
         some = sums.weight > 0
         scores = {key: (_sketch(key, v[some]),) for key, v in sums.measures().items()}
-        broken = int((sums.silent > 0).sum())
+        broken = int((~np.isfinite(sums.entropy) & some).sum())
         return Tally(
             True,
             counts[0],

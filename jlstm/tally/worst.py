@@ -7,6 +7,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,27 +137,34 @@ class Worst:
             DamagedFile: it is not what `save` wrote.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-                entries = [
-                    Entry(
-                        one["row"],
-                        {
-                            name: Signal(
-                                *(file[f"{k}/{name}/{part}"] for part in Signal._fields)
-                            )
-                            for name in one["signals"]
-                        },
-                    )
-                    for k, one in enumerate(about["entries"])
-                ]
-                return cls(int(about["count"]), tuple(entries))
+            data = Path(path).read_bytes()
         except OSError as error:
             raise InputError(
                 "the file cannot be read", file=path, found=error.strerror or error
             ) from None
-        except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                entries = [
+                    _entry(file, k, one) for k, one in enumerate(about["entries"])
+                ]
+                return cls(int(about["count"]), tuple(entries))
+        except DAMAGE as error:
             raise DamagedFile("no worst sequences", file=path, found=error) from None
+
+
+DAMAGE = (
+    KeyError, TypeError, ValueError, AttributeError, EOFError, IndexError,
+    NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What NumPy raises for archives that are none."""
+
+
+def _entry(file: Mapping[str, Any], k: int, about: Mapping[str, Any]) -> Entry:
+    def signal(name: str) -> Signal:
+        return Signal(*(file[f"{k}/{name}/{part}"] for part in Signal._fields))
+
+    return Entry(about["row"], {name: signal(name) for name in about["signals"]})
 
 
 def _place(entry: Entry) -> tuple[int, float, str]:
