@@ -106,9 +106,10 @@ def kge(y: Any, target: Any, weights: Any = None) -> float:
         kge = 1 - sqrt((r - 1)^2 + (std(y) / std(t) - 1)^2 + (mean(y) / mean(t) - 1)^2)
 
     `r` is the correlation of y and t. 1 is perfect. NaN if the target is constant or
-    its mean is 0, and if the prediction is constant, which has no correlation; says
-    nothing where the mean of the target is close to 0, as in standardised data. Source:
-    Gupta, Kling, Yilmaz & Martinez 2009, Journal of Hydrology 377(1-2).
+    its mean is 0 up to rounding, and if the prediction is constant, which has no
+    correlation; says nothing where the mean of the target is close to 0, as in
+    standardised data. Source: Gupta, Kling, Yilmaz & Martinez 2009, Journal of
+    Hydrology 377(1-2).
     """
     return _number("kge", y, target, weights)
 

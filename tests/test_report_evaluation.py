@@ -14,6 +14,7 @@ from finetuned import kept_figures
 from test_report import Page
 
 from jlstm import metrics as M
+from jlstm.errors import InputError
 from jlstm.report.evaluation import write_report
 from jlstm.report.words import number
 from jlstm.tally import Tally, Worst, tallied
@@ -182,6 +183,21 @@ def test_without_targets(tmp_path, blind):
         "Sequences",
         "What was run",
     ]
+
+
+def test_names_that_do_not_fit_are_refused(rng, tmp_path, blind):
+    _, _, tally, worst, _ = evaluated(rng)
+    with pytest.raises(InputError, match="as many names as outputs"):
+        written(tmp_path, tally, worst, outputs=["a", "b", "c"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_from_a_table_has_none_for_nan(rng, tmp_path, blind):
+    _, _, tally, _, rows = evaluated(rng, spoil=broken)
+    empty = [{k: None if v != v else v for k, v in row.items()} for row in rows]
+    page, _, _ = written(tmp_path, tally, None, empty)
+    listed = page.table("sequence", "steps", "scored", "RMSE", "NSE", "KGE")
+    assert listed[rows[4]["sequence"]][2:] == ["-", "-", "-"]
 
 
 def bars(axes):

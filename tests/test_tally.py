@@ -258,6 +258,9 @@ def test_rows_are_the_measures_of_each_sequence(rng):
             expected = float(formulas(a[:, 1], b[:, 1])["nse"])
             assert row["v_nse"] == pytest.approx(expected, rel=1e-11)
     assert list(sequence_row("a", y[0][:, :1], t[0][:, :1])) == row_columns(1)
+    for twice in (["u", "u", "w"], ["u", "v"]):
+        with pytest.raises(InputError, match="a name of its own"):
+            sequence_row("a", np.ones((2, K)), np.ones((2, K)), outputs=twice)
     y, t = labelled(rng)
     row = sequence_row("a", y[1], t[1], classes=True)
     assert list(row) == row_columns(C, classes=True)

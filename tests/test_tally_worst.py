@@ -190,3 +190,9 @@ class TestThinning:
             for entry in worst.entries
         ]
         assert len(sizes) == 10 and max(sizes) < 9 * MOST_STEPS + 1
+
+    def test_no_batch_is_kept_alive(self, rng):
+        batch = rng.normal(size=(50, 20, 2))
+        entry = shown([("a", batch[0], batch[1], batch[2])]).entries[0]
+        for signal in entry.signals.values():
+            assert not np.shares_memory(signal.values, batch)

@@ -78,7 +78,7 @@ def write_report(
 
 def _names(told: Outline, tally: Tally | None) -> list[str]:
     count = tally.outputs if tally else len(told.outputs)
-    if len(told.outputs) == count:
+    if told.outputs:
         return list(map(str, told.outputs))
     return [f"y{k}" for k in range(1, count + 1)]
 

@@ -92,9 +92,9 @@ def _quality(summary: Mapping[str, Any]) -> str:
     return found + "."
 
 
-def figure(key: str, value: float) -> str:
+def figure(key: str, value: float | None) -> str:
     """A measure in a table."""
-    return number(key, value) if math.isfinite(value) else "-"
+    return "-" if value is None or not math.isfinite(value) else number(key, value)
 
 
 def many(count: int, noun: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..hits import Hits, hits
 from ..metrics import Sequences, resolution, sequences
 from ..moments import Moments, moments
@@ -27,11 +28,20 @@ def row_columns(
         count: how many outputs or classes there are.
         classes: whether the outputs are the scores of classes.
         outputs: their names; `y1`, `y2` and so on by default.
+
+    Raises:
+        InputError: names that are not different, or not as many as outputs.
     """
     keys = ["sequence", "steps", "scored"]
     if classes:
         return [*keys, *CLASS_MEASURES]
     named = outputs or [f"y{k}" for k in range(1, count + 1)]
+    if len(set(named)) != count:
+        raise InputError(
+            "an output needs a name of its own",
+            found=", ".join(named),
+            expected=f"{count} different names",
+        )
     keys += MEASURES
     if count > 1:
         keys += [f"{name}_{measure}" for name in named for measure in MEASURES]

@@ -176,6 +176,10 @@ class Tally:
         arrays = sums[:5] if outputs == 0 else sums
         if sizes != {outputs + 1} or any(a.shape != shape for a in arrays):
             raise DamagedFile("a tally whose parts have different outputs")
+        if isinstance(sums, Hits):
+            rows_, columns = sums.confusion.shape
+            if columns != rows_ + 1:
+                raise DamagedFile("a confusion matrix that is none")
         if not all(type(count) is int for count in counts.values()):
             raise DamagedFile("a tally whose counts are no whole numbers")
         return found

@@ -38,7 +38,8 @@ class Signal(NamedTuple):
     @classmethod
     def of(cls, values: Any) -> Signal:
         """That of an array `(time, columns)`, of 2,000 points at most."""
-        values = np.asarray(values, float)
+        # A view would keep all of the batch that it is a part of.
+        values = np.array(values, float)
         time = len(values)
         if time <= MOST_STEPS:
             return cls(np.arange(time), values)
