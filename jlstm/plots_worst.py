@@ -119,7 +119,13 @@ def _curves(axes: Any, signals: dict[str, Signal], k: int) -> None:
         values = _seen(one, k)
         # A target that is known now and then has no line to see.
         alone = len(values) < 3 or _isolated(values)
-        axes.plot(one.steps, values, **style, marker="o" if alone else None, ms=3)
+        axes.plot(
+            one.steps,
+            values,
+            **style,
+            marker="o" if alone else None,
+            ms=1 if crowded else 3,
+        )
 
 
 def _isolated(values: np.ndarray) -> bool:
