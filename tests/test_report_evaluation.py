@@ -86,6 +86,13 @@ def test_every_figure_is_on_the_page(rng, tmp_path, blind):
             assert cell == number(key, getattr(M, key)(y_k, t_k))
     assert page.headings[0][1] == OUTLINE["title"]
     assert f"NSE {number('nse', M.nse(y, t))} over all, 30 sequences" in page.text
+    each = np.array([row["nse"] for row in rows])
+    found = re.search(
+        r"median sequence has (\S+), one in twenty is worse than (.+?)\. ", page.text
+    )
+    for words, share in zip(found.groups(), (0.5, 0.05), strict=True):
+        distance = 1 - np.quantile(each, share, method="lower")
+        assert 1 - float(words) == pytest.approx(distance, rel=0.011, abs=1e-3)
     assert "1 of 40 files could not be evaluated and was set aside." in page.text
     assert page.table("file", "why") == {"<bad>.csv": ["line 3: 'x' is no number"]}
     assert page.table("network", "SHA-256") == {"nets/a <b>.mat": ["12ab"]}
