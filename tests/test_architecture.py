@@ -19,9 +19,10 @@ FLOORS = [
     {"rounding", "recorded", "comparison", "verdict", "validation"}
     | {"runtimes", "conversion"},
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
-    {"metrics", "dataset", "scoring", "training", "finetuning", "ensemble"}
-    | {"evaluation", "evaluating"},
+    {"moments", "hits", "metrics", "tally", "evaluation", "evaluating"}
+    | {"dataset", "scoring", "training", "finetuning", "ensemble"},
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
+    | {"plots_evaluation", "plots_worst"}
     | {"tensorboard", "runs", "bench"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]
