@@ -13,7 +13,7 @@ from .evaluating import slots, whole
 from .evaluating.intake import Intake, Item
 from .evaluating.members import QUANTILES, Spread, as_members, spread
 from .evaluating.padding import MatlabPadding
-from .evaluating.programs import LEAST, Programs, as_mesh
+from .evaluating.programs import Programs, as_mesh
 from .kernels.engines import ENGINES
 from .network import Network
 
@@ -171,10 +171,7 @@ class Evaluator:
         if not items:
             return []
         if self._cuts:
-            devices = self._programs.devices
-            few = max(LEAST * devices, 1 << (len(items) - 1).bit_length())
-            count = min(self._size, -(-few // devices) * devices)
-            return slots.run(self._programs, self._net, items, count)
+            return slots.run(self._programs, self._net, items, self._size)
         if piece is not None:
             return whole.run_in_pieces(
                 self._programs, self._net, items, self._size, piece

@@ -16,7 +16,7 @@ import numpy as np
 from ..network import Network
 from ..pytree import Shape
 from .intake import Item
-from .programs import Programs
+from .programs import LEAST, Programs
 
 PIECES = tuple(2**k for k in range(4, 11))
 """Lengths that a piece may have, in steps."""
@@ -24,6 +24,8 @@ ROWS = 2**15
 """Steps of a call, all slots of a device together: what layers hand on stays small."""
 WASTE = 1.1
 """A longer piece is taken while it makes the work no more than so many times larger."""
+OVERHEAD = 16
+"""What a step of a batch costs besides its sequences, counted in these."""
 AHEAD = 2
 """Calls that may be on their way before the first is waited for."""
 
@@ -68,11 +70,19 @@ class _Timetable(NamedTuple):
 
 
 def run(
-    programs: Programs, net: Network, items: list[Item], slots: int
+    programs: Programs, net: Network, items: list[Item], most: int
 ) -> list[tuple[np.ndarray, ...]]:
-    """The outputs of every sequence, each `(members, ...)`."""
+    """The outputs of every sequence, each `(members, ...)`.
+
+    Arguments:
+        programs: what runs a batch.
+        net: one of the networks.
+        items: the sequences.
+        most: slots, on all devices together.
+    """
     lengths = [len(next(iter(item.values()))) for item in items]
-    table = _timetable(np.array(lengths), slots, slots // programs.devices)
+    table = _timetable(np.array(lengths), most, programs.devices)
+    slots = table.fresh.shape[1]
     whole = {name: _laid_out([x[name] for x in items], table) for name in net.inputs}
     shapes = [net.shapes[ref] for ref in net.outputs]
     answers = [_room(programs.members, shape, table, net.dtype) for shape in shapes]
@@ -101,8 +111,8 @@ def run(
     return found
 
 
-def _timetable(lengths: np.ndarray, slots: int, rows: int) -> _Timetable:
-    piece = _piece(lengths, rows)
+def _timetable(lengths: np.ndarray, most: int, devices: int) -> _Timetable:
+    slots, piece = _shape(lengths, most, devices)
     places = _places(-(-lengths // piece), slots)
     calls = 1 + max(place.last for place in places)
     fresh, left = np.zeros((calls, slots), bool), np.zeros((calls, slots), np.int32)
@@ -113,14 +123,30 @@ def _timetable(lengths: np.ndarray, slots: int, rows: int) -> _Timetable:
     return _Timetable(piece, places, fresh, left)
 
 
+def _shape(lengths: np.ndarray, most: int, devices: int) -> tuple[int, int]:
+    """How many slots, and of how many steps: what the longest sequence leaves busy."""
+    found: list[tuple[float, int, int]] = []
+    slots = min(LEAST * devices, most)
+    while True:
+        piece = _piece(lengths, slots // devices)
+        counts = -(-lengths // piece)
+        calls = max(counts.max(), -(-counts.sum() // slots))
+        found.append((calls * piece * (slots / devices + OVERHEAD), -slots, piece))
+        if slots == most:
+            break
+        slots = min(2 * slots, most)
+    _, slots, piece = min(found)
+    return -slots, piece
+
+
 def _piece(lengths: np.ndarray, rows: int) -> int:
     """Steps of a piece: many, for a call costs something, but little is filled up."""
-    most = max(PIECES[0], ROWS // rows)
+    longest = max(PIECES[0], ROWS // rows)
     all_steps = lengths.sum()
     fit = [
         p
         for p in PIECES
-        if p <= most and (-(-lengths // p) * p).sum() <= WASTE * all_steps
+        if p <= longest and (-(-lengths // p) * p).sum() <= WASTE * all_steps
     ]
     return max(fit, default=PIECES[0])
 
