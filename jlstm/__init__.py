@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .errors import Unsupported as Unsupported
     from .finetuning import FineTuning as FineTuning
     from .finetuning import finetune as finetune
+    from .forecasting import Forecast as Forecast
+    from .forecasting import forecast as forecast
     from .formats import matlab_arrays as matlab_arrays
     from .formats import save as save
     from .formats.trees import from_equinox as from_equinox
@@ -65,6 +67,7 @@ _HOME = {
     "errors": ("JlstmError", "DamagedFile", "Unsupported", "Ambiguous", "InputError"),
     "ensemble": ("Ensemble", "finetune_ensemble"),
     "finetuning": ("FineTuning", "finetune"),
+    "forecasting": ("Forecast", "forecast"),
     "formats": ("matlab_arrays", "save"),
     "formats.trees": ("from_equinox", "from_flax", "from_haiku", "from_tensorflow1"),
     "golden": ("Golden",),

@@ -19,7 +19,8 @@ FLOORS = [
     {"rounding", "recorded", "comparison", "verdict", "validation"}
     | {"runtimes", "conversion"},
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
-    {"metrics", "dataset", "scoring", "training", "finetuning", "ensemble"},
+    {"metrics", "dataset", "scoring", "training", "finetuning", "ensemble"}
+    | {"evaluating", "closedloop", "forecasting"},
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
     | {"tensorboard", "runs", "bench"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
