@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 FLOORS = [
     {"errors", "pytree", "config"},
     {"activations", "kernels", "layers", "gates", "recurrent"},
-    {"graph", "forward", "network", "plan", "auditing", "inspection"}
+    {"graph", "forward", "network", "packing", "plan", "auditing", "inspection"}
     | {"statespace", "equilibrium", "linearization"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"}

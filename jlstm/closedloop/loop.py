@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ..forward import forward
 from ..network import Network, State, step
+from ..packing import packed
 from ..pytree import Array
 from .feedback import Feedback
 
@@ -86,9 +87,11 @@ def closed(
     """State, inputs and outputs of the closed loop: one scan, whatever it is over."""
 
     def one(net: Network, standing: Standing, u: Array) -> tuple[State, Array, Array]:
+        once = packed(net)
+
         def turn(before: Standing, u: Array) -> tuple[Standing, tuple[Array, Array]]:
             x = wires.following(before.y, before.x, u, *by)
-            state, y = step(net, before.state, by_name(net, x))
+            state, y = step(once, before.state, by_name(net, x))
             y = _flat(y if isinstance(y, tuple) else (y,), x.dtype)
             return Standing(state, x, y), (x, y)
 
