@@ -109,6 +109,7 @@ def forecast(
         origins=past.origins,
         levels=levels,
         fed=wires.words(scale is not None or offset is not None),
+        fed_inputs=wires.inputs or wires.others,
         names=wires.output_names,
     )
 

@@ -21,7 +21,8 @@ FLOORS = [
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
     {"metrics", "dataset", "scoring", "training", "finetuning", "ensemble"}
     | {"evaluating", "closedloop", "forecasting"},
-    {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
+    {"stream", "loading", "plots", "plots_training", "plots_time", "plots_forecast"}
+    | {"report"}
     | {"tensorboard", "runs", "bench"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]

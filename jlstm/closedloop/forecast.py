@@ -34,6 +34,8 @@ class Forecast:
         origins: `T` of every forecast: how many steps of its history went before.
         levels: of the quantiles.
         fed: what is fed back to where, in words.
+        fed_inputs: places from 0 of the inputs that come from outputs; all of them
+            where a function makes them.
         names: of the outputs, "fc[1]".
     """
 
@@ -44,6 +46,7 @@ class Forecast:
     origins: tuple[int, ...] = static()
     levels: tuple[float, ...] = static()
     fed: str = static()
+    fed_inputs: tuple[int, ...] = static()
     names: tuple[str, ...] = static()
 
     @property
@@ -64,6 +67,21 @@ class Forecast:
         levels = jnp.asarray(self.levels, self.members.dtype)
         return jnp.quantile(self.members, levels, axis=-3)
 
+    def beside(self, recording: Any) -> np.ndarray:
+        """What was recorded at the steps of each forecast, `([forecasts,] steps, ...)`.
+
+        Arguments:
+            recording: `(time, ...)`, counted as the history: inputs to hold `inputs`
+                against, or targets for `members`. NaN stands after its end.
+        """
+        rows = np.asarray(recording, float)
+        steps = self.members.shape[-2]
+        tail = np.full((steps, *rows.shape[1:]), np.nan)
+        rows = np.concatenate([rows, tail])
+        begin = np.minimum(self.origins, len(rows) - steps)
+        found = rows[begin[:, None] + np.arange(steps)]
+        return found if self.members.ndim > 3 else found[0]
+
     def __repr__(self) -> str:
         return f"Forecast(members {self.members.shape}, fed back: {self.fed})"
 
@@ -71,6 +89,27 @@ class Forecast:
         if isinstance(self.members, Tracer):
             return repr(self)
         return "\n".join(_lines(self))
+
+
+def errors_ahead(found: Forecast, recording: Any) -> tuple[np.ndarray, np.ndarray]:
+    """How far forecasts from several origins are off, by steps ahead.
+
+    Arguments:
+        found: forecasts from within the recording.
+        recording: `(time, features)`.
+
+    Returns:
+        the root mean square over the origins of what was fed back less what was
+        recorded, `(steps, fed back)`; and that of holding the last recorded value.
+    """
+    fed = list(found.fed_inputs)
+    x = np.asarray(recording, float)
+    recorded = found.beside(x[:, fed])
+    held = x[np.asarray(found.origins) - 1][:, None, fed]
+    guesses = np.asarray(found.inputs, float)[..., fed].mean(axis=-3), held
+    squares = [np.ma.masked_invalid((guess - recorded) ** 2) for guess in guesses]
+    ours, holding = (np.ma.sqrt(a.mean(axis=0)).filled(np.nan) for a in squares)
+    return ours, holding
 
 
 def _lines(found: Forecast) -> list[str]:
