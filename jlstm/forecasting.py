@@ -15,8 +15,8 @@ from .closedloop.forecast import Forecast as Forecast
 from .closedloop.loop import by_name, closed, opened
 from .closedloop.past import exogenous_of, past_of, whole
 from .errors import InputError
-from .evaluating.members import QUANTILES, as_members
-from .network import Network, Origin, State, init_state, step
+from .evaluating.members import QUANTILES, as_members, bare
+from .network import Network, State, init_state, step
 from .pytree import Array
 
 
@@ -87,8 +87,8 @@ def forecast(
     u = exogenous_of(wires, exogenous, past, steps)
     by = scaling(wires, scale, offset, past.x.dtype)
     begin = _states(nets, state, single, past.x)
-    bare = [n.replace(origin=Origin(), saved=None, factors=()) for n in nets]
-    body, start = (_stacked(some, single) for some in (bare, begin))
+    body = _stacked([bare(member) for member in nets], single)
+    start = _stacked(begin, single)
     standing = opened(
         body, start, past.x, past.lengths, cut=past.cut, single=single, engine=engine
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -148,4 +149,5 @@ def _beginning(found: Forecast, many: list[int]) -> str:
     if not many:
         return f"T = {found.origins[0]} steps of history"
     low, high = min(found.origins), max(found.origins)
-    return f"{len(found.origins)} forecasts, T = {low} to {high}, means over them"
+    between = f"{low}" if low == high else f"{low} to {high}"
+    return f"{math.prod(many)} forecasts, T = {between}, means over them"

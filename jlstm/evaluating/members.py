@@ -82,6 +82,11 @@ def as_members(nets: Network | Sequence[Network]) -> list[Network]:
     return found
 
 
+def bare(net: Network) -> Network:
+    """A network without what its answers do not depend on."""
+    return net.replace(origin=Origin(), saved=None, factors=())
+
+
 def _difference(first: Network, other: Network) -> tuple[str, str] | None:
     """What sets two networks apart, in words for each."""
     if list(first.layers) != list(other.layers):
