@@ -186,6 +186,10 @@ def test_a_function_feeds_lags_back(x, double):
     close(found.mean, expected.y)
     close(found.inputs[0], expected.x)
     assert "x = lagged(y, x)" in str(found)
+    # The last input and output of a history are those of its own end.
+    several = forecast(net64(), [x[:4], x], STEPS, feedback=lagged)
+    close(several.inputs[0, 0], by_equations(stack, x[:4], STEPS, same).x)
+    close(several.last, [[predict(net64(), x[:end])[-1]] for end in (4, TIME)])
 
 
 def test_a_function_takes_exogenous_inputs_of_any_width(x, double):
