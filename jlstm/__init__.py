@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .evaluation import evaluate as evaluate
     from .finetuning import FineTuning as FineTuning
     from .finetuning import finetune as finetune
+    from .forecasting import Forecast as Forecast
+    from .forecasting import forecast as forecast
     from .formats import matlab_arrays as matlab_arrays
     from .formats import save as save
     from .formats.trees import from_equinox as from_equinox
@@ -68,6 +70,7 @@ _HOME = {
     "ensemble": ("Ensemble", "finetune_ensemble"),
     "evaluation": ("MatlabPadding", "evaluate"),
     "finetuning": ("FineTuning", "finetune"),
+    "forecasting": ("Forecast", "forecast"),
     "formats": ("matlab_arrays", "save"),
     "formats.trees": ("from_equinox", "from_flax", "from_haiku", "from_tensorflow1"),
     "golden": ("Golden",),

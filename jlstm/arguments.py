@@ -74,10 +74,10 @@ def expected(
                 found=f"{len(found)} outputs",
                 expected=f"{len(xs)}",
             )
-        factor = _number(scale, file, 1.0)
+        factor = number(scale, file, 1.0)
         if not np.all(factor):
             raise InputError("a scale of zero", place="--scale", found=scale)
-        shift = _number(offset, file, 0.0)
+        shift = number(offset, file, 0.0)
         columns.append(
             [
                 (_arranged(f"{what} {given}", y, shapes[ref], layout, t) - shift)
@@ -145,7 +145,7 @@ def _split(source: str, count: int) -> list[str]:
     return parts
 
 
-def _number(source: str | None, file: Path, default: float) -> Any:
+def number(source: str | None, file: Path, default: float) -> Any:
     """A number, or the numbers in a variable."""
     if source is None:
         return default

@@ -78,8 +78,8 @@ def linearize(net: Network, x0: Any, state0: Any = None) -> StateSpace:
         **found,
         state0=jax.tree.map(np.asarray, state),
         state_names=_state_names(net),
-        input_names=_names((name, xs[name].shape) for name in net.inputs),
-        output_names=_names(
+        input_names=names_of((name, xs[name].shape) for name in net.inputs),
+        output_names=names_of(
             (ref, y.shape) for ref, y in zip(net.outputs, y0, strict=True)
         ),
     )
@@ -284,14 +284,14 @@ def _index(name: str, value: Any, size: int, *, low: int) -> int:
 
 
 def _state_names(net: Network) -> tuple[str, ...]:
-    return _names(
+    return names_of(
         (f"{name}{jax.tree_util.keystr(path)}", leaf.shape)
         for name in net.recurrent
         for path, leaf in jax.tree_util.tree_leaves_with_path(net.initial[name])
     )
 
 
-def _names(arrays: Any) -> tuple[str, ...]:
+def names_of(arrays: Any) -> tuple[str, ...]:
     """A name for every number: "fc[2]", "image[1,3]"; places count from 1."""
     return tuple(
         f"{name}[{','.join(str(k + 1) for k in place)}]"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from .errors import InputError, Unsupported
-from .kernels import dot
 from .kernels.engines import ENGINES
-from .kernels.products import stacked
-from .network import Network, Origin, State, init_state, precision, step
+from .network import Network, State, init_state, precision, step
+from .packing import packed
 from .plan import NoPlan, Plan
-from .pytree import Array, pytree
-from .recurrent import Gate, Packed, Recurrent
 
 
 class Stream:
@@ -81,7 +76,9 @@ class Stream:
         self._outline = init_state(net)
         self._plan = _plan(net, streams, engine)
         if self._plan is None:
-            self._net = _packed(net)
+            # Copied first: JAX may otherwise go on reading memory of NumPy.
+            bare = jax.tree.map(np.array, net.replace(saved=None))
+            self._net = packed(jax.device_put(bare))
             self._weights, structure = jax.tree.flatten(self._net)
             self._structure = jax.tree.structure(self._outline)
             self._advance, self._advance_far = _compiled(
@@ -316,70 +313,6 @@ def _plan(net: Network, streams: int | None, engine: str) -> Plan | None:
             found=str(why),
             do="engine='xla' takes every network, 'auto' picks the faster that does",
         ) from None
-
-
-@pytree
-class _Packed(Recurrent):
-    """A recurrent layer with its gates laid side by side once and for all."""
-
-    layer: Recurrent
-    packed: Packed
-
-    @property
-    def masked(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """As the layer is."""
-        return self.layer.masked
-
-    def pack(self) -> Packed:
-        """What was packed."""
-        return self.packed
-
-    def project(self, packed: Packed, x: Array) -> Array:
-        """As the layer does."""
-        return self.layer.project(packed, x)
-
-    def cell(self, packed: Packed, z: Array, state: Any) -> tuple[Any, dict]:
-        """As the layer does."""
-        return self.layer.cell(packed, z, state)
-
-
-@pytree
-class _Joined(_Packed):
-    """A recurrent layer whose step is one product, of `packed`, the `joint` turned."""
-
-    packed: Any
-
-    def project(self, packed: Any, x: Array) -> Array:
-        """What the product takes beside the state."""
-        return jnp.concatenate([x, jnp.ones(1, x.dtype)])
-
-    def cell(self, packed: Any, z: Array, state: Any) -> tuple[Any, dict]:
-        """The product, and what the layer makes of it."""
-        gates = dot(jnp.concatenate([state.h, z]), packed)
-        count = gates.shape[0] // state.h.shape[0]
-        return self.layer.respond(jnp.split(gates, count), state)
-
-
-def _packed(net: Network) -> Network:
-    """A copy on the device, freed of what a step does not need."""
-    # Copied first: JAX may otherwise go on reading the memory of a NumPy array.
-    net = jax.device_put(jax.tree.map(np.array, net.replace(saved=None)))
-    layers = {
-        name: _pack(layer) if isinstance(layer, Recurrent) else layer
-        for name, layer in net.layers.items()
-    }
-    return net.replace(layers=layers, initial={}, factors=(), origin=Origin())
-
-
-def _pack(layer: Any) -> _Packed:
-    if layer.joins:
-        empty = {name: None for name in layer.gates}
-        turned = stacked(layer.joint()).T
-        return _Joined(dataclasses.replace(layer, **empty), turned)
-    # The biases stay, for a layer knows its width by them.
-    none = jnp.zeros((0, 0), layer.dtype)
-    gates = {name: Gate(none, none, getattr(layer, name).bias) for name in layer.gates}
-    return _Packed(dataclasses.replace(layer, **gates), layer.pack())
 
 
 @functools.cache

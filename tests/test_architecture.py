@@ -13,16 +13,17 @@ PACKAGE = Path(__file__).parent.parent / "jlstm"
 FLOORS = [
     {"errors", "pytree", "config"},
     {"activations", "kernels", "layers", "gates", "recurrent"},
-    {"graph", "forward", "network", "plan", "auditing", "inspection"}
+    {"graph", "forward", "network", "packing", "plan", "auditing", "inspection"}
     | {"statespace", "equilibrium", "linearization"},
     {"golden", "formats", "recording"},
     {"rounding", "recorded", "comparison", "verdict", "validation"}
     | {"runtimes", "conversion"},
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
     {"moments", "hits", "metrics", "tally", "evaluation", "evaluating"}
+    | {"closedloop", "forecasting"}
     | {"dataset", "scoring", "training", "finetuning", "ensemble"},
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
-    | {"plots_evaluation", "plots_worst"}
+    | {"plots_evaluation", "plots_worst", "plots_forecast"}
     | {"tensorboard", "runs", "bench"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]

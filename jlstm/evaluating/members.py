@@ -109,7 +109,7 @@ def _difference(first: Network, other: Network) -> tuple[str, str] | None:
 
 def _outline(tree: Any) -> Any:
     leaves, structure = jax.tree.flatten(tree)
-    return structure, [(np.shape(a), np.asarray(a).dtype) for a in leaves]
+    return structure, [(np.shape(a), a.dtype) for a in leaves]
 
 
 def _words(layer: Any) -> str:
