@@ -130,16 +130,20 @@ class Stream:
         Raises:
             InputError: the input does not fit; the state stays as it was.
         """
+        if self._plan is not None and self._fits(x, many=True):
+            return self._run(self._plan, x)
         xs = self._as_input(x, many=True)
         if self._plan is None:
             far = self._advance_far
             self._state, y = far(self._weights, self._state, [*xs.values()])
             return y
         flat = [np.asarray(a).reshape(len(a), -1) for a in xs.values()]
-        whole = np.ascontiguousarray(np.concatenate(flat, axis=1))
-        y = np.empty((len(whole), self._plan.outputs), self._dtype)
-        self._plan.run(whole, self._state, y)
-        return self._plan.split(y)
+        return self._run(self._plan, np.concatenate(flat, axis=1))
+
+    def _run(self, plan: Plan, x: np.ndarray) -> Any:
+        y = np.empty((len(x), plan.outputs), self._dtype)
+        plan.run(np.ascontiguousarray(x), self._state, y)
+        return plan.split(y)
 
     def reset(self) -> None:
         """Return to the initial state of the network, as MATLAB's `resetState`."""
@@ -188,12 +192,15 @@ class Stream:
             return x
         return np.concatenate([np.ravel(a) for a in self._as_input(x).values()])
 
-    def _fits(self, x: Any) -> bool:
-        """Whether `x` is a step as it is computed, so that nothing need be checked."""
+    def _fits(self, x: Any, many: bool = False) -> bool:
+        """Whether `x` is a step as it is computed, so that nothing need be checked.
+
+        With `many`, whether it is several.
+        """
         return (
             type(x) is np.ndarray
             and x.dtype == self._dtype
-            and x.shape == self._one_shape
+            and x.shape[many:] == self._one_shape
         )
 
     @staticmethod

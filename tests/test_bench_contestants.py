@@ -14,6 +14,7 @@ from jlstm.bench.contestants import CONTESTANTS
 from jlstm.bench.job import Job
 from jlstm.bench.truth import exact
 from jlstm.errors import Unsupported
+from jlstm.kernels import engines
 
 ALL = ("lstm 5", "relu", "gru 4", "bilstm 3", "fc 2")
 ROWS = {
@@ -57,6 +58,20 @@ def test_every_way_gives_the_same_answers(folders, name, kind):
         assert 0 < off < (5e-6 if kind == "training" else 1e-6), way.name
         assert way.amount == (7 if kind == "streaming" else 1)
     assert len(names) == len(set(names)) > 0
+
+
+@pytest.mark.parametrize("name", ["jlstm cpu", "jlstm xla"])
+def test_one_sequence_goes_as_many_steps_as_well(tmp_path, name):
+    if name == "jlstm cpu" and (why := engines.missing()) is not None:
+        pytest.skip(why)
+    layers = ("lstm 5", "relu", "gru 4", "fc 2")
+    jobs.write(bench.Workload("t", "inference", 3, layers, 1, 31), tmp_path, [1])
+    job, found = Job(tmp_path), {way.name: way for way in ways(name, tmp_path)}
+    far = found["jl.Stream.step_many"]
+    for _ in range(2):  # from the initial state each time
+        assert far.answers is not None
+        assert 0 < job.error(far.answers()) < 1e-6
+        far.run()
 
 
 @pytest.mark.parametrize("name", ["jlstm xla", "onnxruntime", "torch"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ import optax
 from ... import formats
 from ...config import FineTuneConfig
 from ...dataset import Batch
+from ...errors import JlstmError
 from ...network import Network, predict
 from ...stream import Stream
 from ...training.task import Task, init, step
@@ -47,6 +49,10 @@ def _inference(job: Job, net: Network, engine: str) -> Iterator[Variant]:
         ("weights compiled in", jax.jit(partial(function, net))),
     ):
         yield _predicting(name, partial(call, x), alone)
+    # Bidirectional layers cannot, nor can the plan of "cpu" hold every layer.
+    with suppress(JlstmError):
+        if alone:
+            yield _stepping_far(job, net, engine)
 
 
 def _predicting(name: str, call: Callable[[], Any], alone: bool) -> Variant:
@@ -55,6 +61,18 @@ def _predicting(name: str, call: Callable[[], Any], alone: bool) -> Variant:
         return {"y": y[None] if alone else y}
 
     return Variant(name, lambda: jax.block_until_ready(call()), answers)
+
+
+def _stepping_far(job: Job, net: Network, engine: str) -> Variant:
+    stream = Stream(net, engine=engine)
+    shape, x = net.shapes[net.outputs[0]], job.x[0]
+
+    def call() -> Any:
+        stream.reset()
+        y = stream.step_many(x)
+        return y if shape.time else y[-1]
+
+    return _predicting("jl.Stream.step_many", call, True)
 
 
 def _streaming(job: Job, net: Network, engine: str) -> Iterator[Variant]:

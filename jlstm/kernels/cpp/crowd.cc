@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <thread>
 
 #include "problem.h"
 
@@ -40,6 +41,11 @@ void tell_crowded() {
 
 int processor() { return sched_getcpu(); }
 
+int processors() {
+  cpu_set_t all;
+  return sched_getaffinity(0, sizeof all, &all) == 0 ? CPU_COUNT(&all) : 1;
+}
+
 void leave_processor() {
   cpu_set_t all, others;
   if (sched_getaffinity(0, sizeof all, &all) != 0) return;
@@ -53,6 +59,7 @@ void leave_processor() {
 #else
 
 int processor() { return -1; }
+int processors() { return static_cast<int>(std::thread::hardware_concurrency()); }
 void leave_processor() {}
 
 #endif

@@ -2,7 +2,7 @@
 // flags of its own.
 #include "backward.h"
 #include "forward.h"
-#include "program_step.h"
+#include "program_run.h"
 
 #define JLSTM_TEXT_OF(name) #name
 #define JLSTM_TEXT(name) JLSTM_TEXT_OF(name)
@@ -12,7 +12,7 @@ namespace jlstm::JLSTM_SET {
 template <class T>
 constexpr Kernels all_kernels = {
     JLSTM_TEXT(JLSTM_SET), forward<T>, backward<T>, packed_size<T>, room_size<T>,
-    pack<T>, step<T>,
+    pack<T>, step<T>, run<T>,
 };
 
 // kernels_float and kernels_double, in the namespace of the set.

@@ -1,7 +1,5 @@
 #include "plan.h"
 
-#include <cstdlib>
-#include <cstring>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -9,58 +7,10 @@
 #include "buffers.h"
 #include "dispatch.h"
 #include "plan_operations.h"
+#include "plan_program.h"
 
 namespace jlstm {
 namespace {
-
-// Everything that a step needs, made once.
-struct Program {
-  bool is_double;
-  int64_t inputs, outputs, output_at, states;
-  const Kernels* kernels;
-  std::vector<Operation> operations;
-  char* memory = nullptr;  // packed weights, scratch of operations, the row
-  char* row = nullptr;
-  std::mutex mutex;  // row and scratch serve one thread at a time
-
-  ~Program() { std::free(memory); }
-
-  size_t width() const { return is_double ? 8 : 4; }
-
-  void step(const void* x, void* state, void* y) {
-    std::memcpy(row, x, static_cast<size_t>(inputs) * width());
-    kernels->step(operations.data(), static_cast<int64_t>(operations.size()), row,
-                  state);
-    std::memcpy(y, row + static_cast<size_t>(output_at) * width(),
-                static_cast<size_t>(outputs) * width());
-  }
-
-  // False: no memory.
-  bool pack(int64_t row_size) {
-    const auto lines = [&](int64_t count) {
-      return (static_cast<size_t>(count) * width() + 63) / 64 * 64;
-    };
-    size_t packed = 0, room = 0;
-    for (const Operation& op : operations) {
-      packed += lines(kernels->packed_size(op));
-      const size_t here = lines(kernels->room_size(op));
-      if (here > room) room = here;  // one after the other, they share it
-    }
-    const size_t all = packed + room + lines(row_size) + 64;
-    memory = static_cast<char*>(std::aligned_alloc(64, all));
-    if (!memory) return false;
-    std::memset(memory, 0, all);
-    char* at = memory + room;
-    for (Operation& op : operations) {
-      kernels->pack(op, at);
-      op.packed = at;
-      op.room = memory;
-      at += lines(kernels->packed_size(op));
-    }
-    row = at;
-    return true;
-  }
-};
 
 struct PlanObject {
   PyObject_HEAD
@@ -115,7 +65,7 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   auto allocate = reinterpret_cast<allocfunc>(PyType_GetSlot(type, Py_tp_alloc));
   PyObject* self = allocate(type, 0);
   if (!self) return nullptr;
-  auto* program = new (std::nothrow) Program{};
+  auto* program = new (std::nothrow) Program;
   reinterpret_cast<PlanObject*>(self)->program = program;
   if (!program) {
     Py_DECREF(self);
@@ -186,13 +136,10 @@ PyObject* run(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
                     "x is not (time, inputs) or y is not (time, outputs)");
     return nullptr;
   }
-  const size_t x_step = static_cast<size_t>(program.inputs) * program.width();
-  const size_t y_step = static_cast<size_t>(program.outputs) * program.width();
   Py_BEGIN_ALLOW_THREADS;
   std::unique_lock<std::mutex> alone(program.mutex);
-  for (size_t t = 0; t < static_cast<size_t>(steps); ++t)
-    program.step(static_cast<char*>(x.data()) + t * x_step, state.data(),
-                 static_cast<char*>(y.data()) + t * y_step);
+  program.run(static_cast<char*>(x.data()), state.data(), static_cast<char*>(y.data()),
+              steps);
   alone.unlock();
   Py_END_ALLOW_THREADS;
   Py_RETURN_NONE;

@@ -107,6 +107,9 @@ bool crowded();
 int64_t nanoseconds();  // of a clock that only goes forward
 void tell_crowded();
 
+// How many processors this process may use.
+int processors();
+
 // The processor that the calling thread is on, -1 where that cannot be told; and moving
 // to another one, where there is one that it may use. The system leaves two threads on
 // one processor for many milliseconds when both start while the other one is in use.
@@ -123,11 +126,14 @@ struct Kernels {
   bool (*forward)(const Forward&, Crew&);
   bool (*backward)(const Backward&, Crew&);
   // A network's time step, see program.h: numbers that an operation's packed weights
-  // and its scratch take; packing them; a step.
+  // and its scratch take; packing them; a step, and at most `most_steps` of them over
+  // rows `stride` numbers apart.
   int64_t (*packed_size)(const Operation&);
   int64_t (*room_size)(const Operation&);
   void (*pack)(const Operation&, void* to);
   void (*step)(const Operation* operations, int64_t count, void* values, void* state);
+  void (*run)(const Operation* operations, int64_t count, void* rows, int64_t stride,
+              int64_t steps, void* state);
 };
 
 }  // namespace jlstm

@@ -11,6 +11,9 @@ enum class Code {
   swish, gelu, gelu_tanh,
 };
 
+// Time steps that are taken together where there are many.
+constexpr int64_t most_steps = 24;
+
 struct Operation {
   Code code;
   int64_t in, in2, out;        // places in the row

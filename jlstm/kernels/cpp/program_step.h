@@ -236,7 +236,7 @@ void step_activation(const Operation& op, T* values) {
   }
 }
 
-// Numbers that packed weights take, and the operation's scratch.
+// Numbers that packed weights take.
 template <class T>
 int64_t packed_size(const Operation& op) {
   switch (op.code) {
@@ -245,17 +245,6 @@ int64_t packed_size(const Operation& op) {
     case Code::gru_before: return packed_layer_size<T, Kind::gru_before>(op);
     case Code::dense: return packed_dense_size<T>(op);
     case Code::scale: return 3 * op.size;
-    default: return 0;
-  }
-}
-
-template <class T>
-int64_t room_size(const Operation& op) {
-  switch (op.code) {
-    case Code::lstm:
-    case Code::gru_after:
-    case Code::gru_before: return Room<T>::size(op);
-    case Code::dense: return round_up(op.size, lanes<T>);
     default: return 0;
   }
 }
