@@ -32,10 +32,12 @@ class PoolCrew final : public Crew {
     if (wanted > most_) wanted = most_;
     if (wanted <= 1) return body(context, 0, 1);
     auto list = std::make_shared<List>();
+    list->taken = bit(processor());
     for (int k = 1; k < wanted; ++k)
       pool_.Schedule([list, body, context] {
         const int rank = list->join();
         if (rank == 0) return;
+        list->part();
         body(context, rank, list->size_when_closed());
         list->finished.fetch_add(1, std::memory_order_release);
       });
@@ -61,8 +63,11 @@ class PoolCrew final : public Crew {
     }
   }
 
+  static uint64_t bit(int number) { return uint64_t{1} << (number & 63); }
+
   struct List {
     static constexpr int closed = 1 << 30;
+    std::atomic<uint64_t> taken{0};  // processors that threads were on when they joined
     std::atomic<int> joined{1};  // the caller is the first
     std::atomic<int> finished{0};
 
@@ -72,6 +77,15 @@ class PoolCrew final : public Crew {
       while (!(now & closed))
         if (joined.compare_exchange_weak(now, now + 1)) return now;
       return 0;
+    }
+
+    // A helper leaves a processor that another thread of the crew is on: the system may
+    // wake it there, and then lets the two take turns for whole calls.
+    void part() {
+      const uint64_t mine = bit(processor());
+      if (!(taken.fetch_or(mine) & mine)) return;
+      leave_processor();
+      taken.fetch_or(bit(processor()));
     }
 
     int size_when_closed() const {
@@ -84,7 +98,8 @@ class PoolCrew final : public Crew {
       using Clock = std::chrono::steady_clock;
       const auto end = Clock::now() + std::chrono::nanoseconds(patience);
       for (int spins = 0; joined.load() < wanted; ++spins) {
-        rest(spins);
+        // Soon the processor is offered to a helper that may be waiting for this one.
+        rest(16 * spins);
         if (spins % 64 == 63 && Clock::now() > end) break;
       }
       return joined.fetch_or(closed);

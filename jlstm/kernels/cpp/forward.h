@@ -41,6 +41,7 @@ class ForwardRun {
     Cutter cutter(memory);
     cut(cutter);
     for (int k = 0; k < 3 * threads_; ++k) flags_[k] = {0, -1};
+    *next_row_ = 0;
     crew.run(
         threads_, patience(l_),
         [](void* self, int rank, int size) {
@@ -55,6 +56,7 @@ class ForwardRun {
 
   void cut(Cutter& c) {
     c.take(flags_, 3 * threads_);
+    c.take(next_row_, 1);
     c.take(recurrent_, panels_ * depth_ * O::recurrent * L);
     if (kind == Kind::lstm) {
       inputs_ = recurrent_ + l_.units * O::recurrent * L;
@@ -91,8 +93,31 @@ class ForwardRun {
   template <bool hoisted>
   void work_at(Place& at) {
     pack(at);
-    begin<hoisted>(at);
+    if (!free(at)) begin<hoisted>(share(l_.batch, at.rank, at.size));
     at.everybody.wait();
+    if (!free(at)) return (void)run_rows<hoisted>(at);
+    // Rows need nothing of each other where a thread has all of their units: a few of
+    // them go through all steps, so that their states stay in the first-level cache,
+    // and whoever is done takes the next ones.
+    const int64_t share = quotient_up(l_.batch, at.size);
+    const int64_t together = quotient_up(share, quotient_up(share, tile_rows));
+    for (;;) {
+      const int64_t b = __atomic_fetch_add(next_row_, together, __ATOMIC_RELAXED);
+      if (b >= l_.batch) return;
+      at.rows = {b, smaller(l_.batch, b + together)};
+      begin<hoisted>(at.rows);
+      run_rows<hoisted>(at);
+    }
+  }
+
+  // The same for all threads.
+  bool free(const Place& at) const {
+    return at.split.row_groups == at.size && weights_stay<T>(l_);
+  }
+
+  // All steps of this thread's rows. False: another thread goes on with them.
+  template <bool hoisted>
+  bool run_rows(Place& at) {
     for (int64_t s = 0; s < l_.steps; ++s) {
       if (hoisted && s % chunk == 0) project(at, s);
       step<hoisted>(at, s);
@@ -104,7 +129,7 @@ class ForwardRun {
         at.group.wait();
         if (__atomic_load_n(&alone.reached, __ATOMIC_RELAXED) == s + 1) {
           // Everybody of the group sees this after the same step, and one goes on.
-          if (at.unit_group() != 0) return;
+          if (at.unit_group() != 0) return false;
           at.split.unit_groups = 1;
           at.parts = {0, panels_};
           at.group.stay_alone();
@@ -113,6 +138,7 @@ class ForwardRun {
       }
     }
     finish(at);
+    return true;
   }
 
   void pack(const Place& at) {
@@ -137,8 +163,7 @@ class ForwardRun {
   }
 
   template <bool hoisted>
-  void begin(const Place& at) {
-    const Range mine = share(l_.batch, at.rank, at.size);
+  void begin(const Range& mine) {
     for (int64_t b = mine.from; b < mine.to; ++b) {
       const T* h = static_cast<const T*>(l_.h0) + b * l_.units;
       copy(rows_[0] + b * stride_, h, l_.units);
@@ -192,7 +217,7 @@ class ForwardRun {
         add_products<hoisted>(z, stride, old + b * stride_, rows, j);
         const Tile<T> tile = tile_at(s, b, j, rows, z, stride);
         if constexpr (kind == Kind::lstm) lstm_cell<T>(tile, f_);
-        if constexpr (kind == Kind::gru_after) gru_after_cell<T>(tile, f_);
+        if constexpr (kind == Kind::gru_after) gru_after_cell<T>(tile, z, f_);
         if constexpr (two_halves) gru_before_gates<T>(tile, z, f_);
       }
     if constexpr (two_halves) {
@@ -294,6 +319,7 @@ class ForwardRun {
   bool ragged_ = false, stalled_ = false;
   int64_t panels_, padded_, stride_, depth_, inputs_stride_ = 0;
   Flag* flags_ = nullptr;
+  int64_t* next_row_ = nullptr;
   T *recurrent_ = nullptr, *inputs_ = nullptr, *candidate_ = nullptr, *bias_ = nullptr;
   T *rows_[2] = {}, *cells_ = nullptr, *reset_ = nullptr, *sums_ = nullptr,
     *projected_ = nullptr;

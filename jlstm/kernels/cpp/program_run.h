@@ -89,7 +89,7 @@ void run_layer(const Operation& op, const Span<T>& span, T* state, const F& f) {
           {z + at, 0, z + at, 0, old, 0, w, O::recurrent * L, op.size});
       w += (op.size * O::recurrent + op.inputs * O::inputs) * L;
       if constexpr (kind == Kind::lstm) lstm_cell<T>(tile_at(j, z), f);
-      if constexpr (kind == Kind::gru_after) gru_after_cell<T>(tile_at(j, z), f);
+      if constexpr (kind == Kind::gru_after) gru_after_cell<T>(tile_at(j, z), z, f);
       if constexpr (kind == Kind::gru_before) gru_before_gates<T>(tile_at(j, z), z, f);
     }
     if constexpr (kind == Kind::gru_before)

@@ -97,7 +97,7 @@ void step_layer(const Operation& op, T* values, T* state, const F& f) {
     }
     w += (op.size * O::recurrent + op.inputs * O::inputs) * L;
     if constexpr (kind == Kind::lstm) lstm_cell<T>(tile_at(j, z), f);
-    if constexpr (kind == Kind::gru_after) gru_after_cell<T>(tile_at(j, z), f);
+    if constexpr (kind == Kind::gru_after) gru_after_cell<T>(tile_at(j, z), z, f);
     if constexpr (kind == Kind::gru_before) gru_before_gates<T>(tile_at(j, z), z, f);
   }
   if constexpr (kind == Kind::lstm) copy(state + op.c_at, room.c, op.size);

@@ -58,9 +58,18 @@ JLSTM_INLINE Vector<T> all(T value) {
 template <class T>
 JLSTM_INLINE Vector<T> load(const T* from, int64_t count) {
   if (__builtin_expect(count >= lanes<T>, 1)) return load(from);
+#if defined(__AVX512F__) && JLSTM_BYTES == 64
+  // (Stores lane by lane stay: what is stored under a mask is long not to be loaded.)
+  const unsigned mask = (1u << count) - 1;
+  if constexpr (sizeof(T) == 4)
+    return (Vector<T>)_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from);
+  else
+    return (Vector<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), from);
+#else
   Vector<T> v{};
   for (int64_t k = 0; k < count; ++k) v[k] = from[k];
   return v;
+#endif
 }
 
 template <class T>
@@ -123,9 +132,12 @@ JLSTM_INLINE Vector<T> first(Vector<T> v, int64_t count) {
 
 template <class T>
 JLSTM_INLINE T sum(Vector<T> v) {
-  T total = 0;
-  for (int k = 0; k < lanes<T>; ++k) total += v[k];
-  return total;
+  // In pairs: one after the other they would wait for each other.
+  T parts[lanes<T>];
+  store(parts, v);
+  for (int half = lanes<T> / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) parts[k] += parts[k + half];
+  return parts[0];
 }
 
 // f(Index<0>), f(Index<1>), ...: a loop that is unrolled before anything else is done
