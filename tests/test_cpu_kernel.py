@@ -191,6 +191,12 @@ def test_threads_change_nothing(kind: int, batch: int) -> None:
     agree(Layer(kind), (batch, 30, 33, 130), ragged=True, seed=batch, threads=(2, 3))
 
 
+@pytest.mark.parametrize("kind", [LSTM, GRU_AFTER, GRU_BEFORE])
+def test_threads_take_rows_in_turn(kind: int) -> None:
+    """More rows than go through the steps together, for each thread."""
+    agree(Layer(kind), (215, 9, 3, 19), ragged=True, seed=2, threads=(1, 2))
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
 def test_threads_on_one_processor_part_and_stay_free() -> None:
     """Where they can part, and where there is one processor for all of them."""

@@ -63,6 +63,7 @@ class PoolCrew final : public Crew {
     }
   }
 
+  // Of more than 64 processors some share a bit: then a thread moves for nothing.
   static uint64_t bit(int number) { return uint64_t{1} << (number & 63); }
 
   struct List {
