@@ -14,37 +14,22 @@ outputs, each counting the same; an output of which nothing is scored does not c
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .errors import InputError
+from .hits import Hits, hits
+from .moments import Moments, merged, moments
 
 
-class _Column(NamedTuple):
-    """What is scored of one output: three arrays of one length."""
+class Sequences(NamedTuple):
+    """Sequences one after the other: `(steps, outputs)` each, and their lengths."""
 
     y: np.ndarray
     target: np.ndarray
     weights: np.ndarray
-
-    @property
-    def constant(self) -> bool:
-        # Not by the variance, which rounding keeps from being 0.
-        return bool(self.target.min() == self.target.max())
-
-    @property
-    def squared_error(self) -> float:
-        return self.mean((self.y - self.target) ** 2)
-
-    @property
-    def variance(self) -> float:
-        return self.mean((self.target - self.mean(self.target)) ** 2)
-
-    def mean(self, values: np.ndarray) -> float:
-        return float(np.average(values, weights=self.weights))
+    lengths: np.ndarray
 
 
 def rmse(y: Any, target: Any, weights: Any = None) -> float:
@@ -57,8 +42,7 @@ def rmse(y: Any, target: Any, weights: Any = None) -> float:
     Raises:
         InputError: the shapes differ, or nothing is scored; so do all measures.
     """
-    with np.errstate(all="ignore"):
-        return math.sqrt(_together(y, target, weights).squared_error)
+    return _number("rmse", y, target, weights)
 
 
 def mae(y: Any, target: Any, weights: Any = None) -> float:
@@ -66,9 +50,7 @@ def mae(y: Any, target: Any, weights: Any = None) -> float:
 
     The mean is over all steps and outputs together.
     """
-    with np.errstate(all="ignore"):
-        whole = _together(y, target, weights)
-        return whole.mean(abs(whole.y - whole.target))
+    return _number("mae", y, target, weights)
 
 
 def nrmse(y: Any, target: Any, weights: Any = None) -> float:
@@ -80,7 +62,7 @@ def nrmse(y: Any, target: Any, weights: Any = None) -> float:
     Source: MathWorks reference page goodnessOfFit, cost function NRMSE (older releases
     returned 1 minus this). Others divide by the range or the mean.
     """
-    return _by_output(_nrmse, y, target, weights)
+    return _number("nrmse", y, target, weights)
 
 
 def fit(y: Any, target: Any, weights: Any = None) -> float:
@@ -92,7 +74,7 @@ def fit(y: Any, target: Any, weights: Any = None) -> float:
     constant. Several sequences are pooled, where `compare` has a fit for each
     experiment. Source: MathWorks reference page compare.
     """
-    return 100 * (1 - nrmse(y, target, weights))
+    return _number("fit", y, target, weights)
 
 
 def nse(y: Any, target: Any, weights: Any = None) -> float:
@@ -104,7 +86,7 @@ def nse(y: Any, target: Any, weights: Any = None) -> float:
     Source: Nash & Sutcliffe 1970, River flow forecasting through conceptual models
     part I, Journal of Hydrology 10(3).
     """
-    return _by_output(lambda column: 1 - _nrmse(column) ** 2, y, target, weights)
+    return _number("nse", y, target, weights)
 
 
 def r2(y: Any, target: Any, weights: Any = None) -> float:
@@ -115,7 +97,7 @@ def r2(y: Any, target: Any, weights: Any = None) -> float:
     It is not the squared correlation, which is blind to a wrong scale and offset. NaN
     if the target is constant. Source: scikit-learn, r2_score.
     """
-    return nse(y, target, weights)
+    return _number("r2", y, target, weights)
 
 
 def kge(y: Any, target: Any, weights: Any = None) -> float:
@@ -128,7 +110,7 @@ def kge(y: Any, target: Any, weights: Any = None) -> float:
     nothing where the mean of the target is close to 0, as in standardised data. Source:
     Gupta, Kling, Yilmaz & Martinez 2009, Journal of Hydrology 377(1-2).
     """
-    return _by_output(_kge, y, target, weights)
+    return _number("kge", y, target, weights)
 
 
 def accuracy(y: Any, target: Any, weights: Any = None) -> float:
@@ -138,10 +120,7 @@ def accuracy(y: Any, target: Any, weights: Any = None) -> float:
     NaN or all are 0 has no class and is left out; it weighs as much as the largest
     weight of its classes. Scores that are NaN are wrong.
     """
-    scores, truth, weight = _classes(y, target, weights)
-    right = scores.argmax(axis=1) == truth.argmax(axis=1)
-    right &= ~np.isnan(scores).any(axis=1)
-    return float(np.average(right, weights=weight))
+    return float(_hits(y, target, weights).measures()["accuracy"])
 
 
 def cross_entropy(y: Any, target: Any, weights: Any = None) -> float:
@@ -152,10 +131,7 @@ def cross_entropy(y: Any, target: Any, weights: Any = None) -> float:
     `eps` is that of the precision of `y`, as in the loss of that name. Steps are left
     out and weighed as in `accuracy`.
     """
-    eps = _resolution(y)
-    scores, truth, weight = _classes(y, target, weights)
-    entropy = -np.sum(truth * np.log(np.maximum(scores, eps)), axis=1)
-    return float(np.average(entropy, weights=weight))
+    return float(_hits(y, target, weights).measures()["cross_entropy"])
 
 
 def summary(
@@ -169,78 +145,48 @@ def summary(
         weights: of the shape of the target; 0 is not scored.
         classes: whether `y` are the scores of classes.
     """
-    measures = (accuracy, cross_entropy) if classes else _MEASURES
-    return {measure.__name__: measure(y, target, weights) for measure in measures}
+    if classes:
+        found = _hits(y, target, weights).measures()
+    else:
+        found = _moments(y, target, weights).over_all()
+    return {name: float(value) for name, value in found.items()}
 
 
-_MEASURES = (rmse, nrmse, mae, r2, nse, kge, fit)
+def _number(name: str, y: Any, target: Any, weights: Any) -> float:
+    return float(_moments(y, target, weights).over_all()[name])
 
 
-def _nrmse(column: _Column) -> float:
-    if column.constant:
-        return math.nan
-    return float(np.sqrt(column.squared_error / column.variance))
+def _moments(y: Any, target: Any, weights: Any) -> Moments:
+    given = sequences(y, target, weights)
+    found = merged(moments(*given))
+    _require_some(found.weight)
+    return found
 
 
-def _kge(column: _Column) -> float:
-    center = column.mean(column.target)
-    if column.constant or center == 0 or column.y.min() == column.y.max():
-        return math.nan
-    turned = column._replace(y=column.target, target=column.y)
-    spread, spread_y = math.sqrt(column.variance), np.sqrt(turned.variance)
-    center_y = turned.mean(column.y)
-    together = column.mean((column.y - center_y) * (column.target - center))
-    terms = together / (spread * spread_y), spread_y / spread, center_y / center
-    return float(1 - np.linalg.norm(np.subtract(terms, 1)))
+def _hits(y: Any, target: Any, weights: Any) -> Hits:
+    found = hits(*sequences(y, target, weights), eps=resolution(y)).merged()
+    _require_some(found.weight)
+    return found
 
 
-def _by_output(
-    measure: Callable[[_Column], float], y: Any, target: Any, weights: Any
-) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.mean([measure(c) for c in _columns(y, target, weights)]))
+def sequences(y: Any, target: Any, weights: Any = None) -> Sequences:
+    """All sequences one after the other, checked, in double precision.
 
+    Arguments:
+        y, target, weights: as every measure takes them.
 
-def _together(y: Any, target: Any, weights: Any) -> _Column:
-    return _Column(
-        *map(np.concatenate, zip(*_columns(y, target, weights), strict=True))
-    )
-
-
-def _columns(y: Any, target: Any, weights: Any) -> list[_Column]:
-    """What is scored, output by output; outputs of which nothing is are left out."""
-    pooled = _pooled(y, target, weights)
-    scored = (pooled.weights > 0) & ~np.isnan(pooled.target)
-    _require_some(scored)
-    return [
-        _Column(*(array[rows, k] for array in pooled))
-        for k, rows in enumerate(scored.T)
-        if rows.any()
-    ]
-
-
-def _classes(y: Any, target: Any, weights: Any) -> _Column:
-    """Scores and one-hot targets `(steps, classes)`, and a weight for each step."""
-    pooled = _pooled(y, target, weights)
-    weight = pooled.weights.max(axis=1)
-    # A comparison with NaN is False.
-    known = (pooled.target >= 0).all(axis=1) & (pooled.target > 0).any(axis=1)
-    rows = (weight > 0) & known
-    _require_some(rows)
-    return _Column(pooled.y[rows], pooled.target[rows], weight[rows])
-
-
-def _pooled(y: Any, target: Any, weights: Any) -> _Column:
-    """All sequences one after the other, `(steps, outputs)` each."""
+    Raises:
+        InputError: not numbers, shapes that differ, a weight that is none.
+    """
     given = {"y": _sequences("y", y), "target": _sequences("target", target)}
     given["weights"] = (
-        [np.ones_like(sequence) for sequence in given["target"]]
+        [np.ones_like(one) for one in given["target"]]
         if weights is None
         else _sequences("weights", weights)
     )
-    shapes = [sequence.shape for sequence in given["target"]]
-    for name, sequences in given.items():
-        found = [sequence.shape for sequence in sequences]
+    shapes = [one.shape for one in given["target"]]
+    for name, some in given.items():
+        found = [one.shape for one in some]
         if found != shapes:
             raise InputError(
                 f"{name} and target are not of the same shape",
@@ -249,7 +195,8 @@ def _pooled(y: Any, target: Any, weights: Any) -> _Column:
             )
     if len({shape[1] for shape in shapes}) > 1:
         raise InputError("the sequences differ in their outputs", found=_listed(shapes))
-    pooled = _Column(*map(np.concatenate, given.values()))
+    lengths = np.array([shape[0] for shape in shapes])
+    pooled = Sequences(*map(np.concatenate, given.values()), lengths=lengths)
     if not (pooled.weights >= 0).all():
         raise InputError("a weight is negative or NaN", expected="0 or more")
     return pooled
@@ -277,14 +224,14 @@ def _sequences(name: str, given: Any) -> list[np.ndarray]:
     return [np.atleast_2d(array) for array in arrays]
 
 
-def _resolution(y: Any) -> float:
+def resolution(y: Any) -> float:
     """Machine epsilon of the precision that `y` came in."""
     dtype = np.asarray(y[0] if isinstance(y, list | tuple) and y else y).dtype
     return float(np.finfo(dtype if dtype.kind == "f" else float).eps)
 
 
-def _require_some(scored: np.ndarray) -> None:
-    if not scored.any():
+def _require_some(weight: np.ndarray) -> None:
+    if not np.any(weight):
         raise InputError(
             "nothing is left to score",
             found="targets that are NaN or have weight 0",

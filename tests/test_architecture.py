@@ -19,7 +19,17 @@ FLOORS = [
     {"rounding", "recorded", "comparison", "verdict", "validation"}
     | {"runtimes", "conversion"},
     {"remedies", "mistakes", "finding", "explanation", "diagnosis"},
-    {"metrics", "dataset", "scoring", "training", "finetuning", "ensemble"},
+    {
+        "moments",
+        "hits",
+        "metrics",
+        "tally",
+        "dataset",
+        "scoring",
+        "training",
+        "finetuning",
+        "ensemble",
+    },
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
     | {"tensorboard", "runs", "bench"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
