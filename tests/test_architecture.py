@@ -31,7 +31,7 @@ FLOORS = [
         "ensemble",
     },
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
-    | {"tensorboard", "runs", "bench"},
+    | {"tensorboard", "runs", "bench", "evaluating", "evaluation", "shards"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}

@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .files import arrow_table, opened_parquet, parsed, read_table, separator, text_blocks
+from .files import (
+    arrow_table,
+    opened_parquet,
+    parsed,
+    read_table,
+    separator,
+    text_blocks,
+)
 from .tables import MISSING, Table
 
 ROWS = 1 << 16
@@ -154,9 +161,7 @@ def _arrow_text(
             return batch.column(order[k]).to_numpy(zero_copy_only=False)
         return parsed(written(k))
 
-    return Table(
-        str(path), head.names, column, (), head.headed, before, written
-    )
+    return Table(str(path), head.names, column, (), head.headed, before, written)
 
 
 def _spellings(word: str) -> Sequence[str]:

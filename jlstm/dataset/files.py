@@ -149,25 +149,61 @@ def parsed(cells: Sequence[str]) -> np.ndarray:
 
 
 def _parquet(path: Path) -> Table:
+    with opened_parquet(path) as (file, names):
+        table = file.read()
+        return arrow_table(path, names, table.column)
+
+
+@contextmanager
+def opened_parquet(path: Path) -> Iterator[tuple[Any, dict[str, int]]]:
+    """A Parquet file, and the places of its columns by name.
+
+    Raises:
+        InputError: it is none, also where that is found out while it is open; pyarrow
+            is not installed.
+    """
     try:
         import pyarrow  # pyright: ignore[reportMissingImports]
         from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise lacking(path, "pyarrow", "parquet") from None
     try:
-        table = parquet.read_table(path)
+        # Little by little: a row group may be larger than memory.
+        with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+            # pandas keeps the index of a frame beside the columns.
+            names = {
+                name: k
+                for k, name in enumerate(file.schema_arrow.names)
+                if not name.startswith("__index_level_")
+            }
+            yield file, names
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError("not a Parquet file", file=path, found=error) from None
-    # pandas keeps the index of a frame beside the columns.
-    names = [n for n in table.column_names if not n.startswith("__index_level_")]
 
-    def column(k: int) -> np.ndarray:
-        values = table.column(table.column_names.index(names[k]))
-        if pyarrow.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        return values.to_numpy()
 
-    return Table(str(path), tuple(names), column)
+def arrow_table(
+    path: Path, names: Mapping[str, int], column: Callable[[int], Any], before: int = 0
+) -> Table:
+    """A table of columns that pyarrow holds.
+
+    Arguments:
+        path: the file.
+        names: of the columns, and their places in the file.
+        column: a column by its place in the file.
+        before: rows of the file before these.
+    """
+    places = list(names.values())
+
+    def values(k: int) -> np.ndarray:
+        found = column(places[k])
+        if hasattr(found.type, "index_type"):  # a dictionary: words by their number
+            found = found.cast(found.type.value_type)
+        return found.to_numpy(zero_copy_only=False)
+
+    def written(k: int) -> list[str | None]:
+        return column(places[k]).cast("string").to_pylist()
+
+    return Table(str(path), tuple(names), values, before=before, written=written)
 
 
 def _netcdf(path: Path) -> Table:

@@ -47,7 +47,11 @@ class Table(NamedTuple):
 
     def place(self, row: int, column: int) -> str:
         """Where a value stands, `line 17, column 'flow'`."""
-        where = f"line {self.lines[row]}" if len(self.lines) else f"row {self.before + row + 1}"
+        where = (
+            f"line {self.lines[row]}"
+            if len(self.lines)
+            else f"row {self.before + row + 1}"
+        )
         return f"{where}, column '{self.names[column]}'"
 
     def listed(self) -> str:

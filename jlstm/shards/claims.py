@@ -49,6 +49,8 @@ class Claims:
     def take(self, name: str) -> bool:
         """Claim something that nobody has claimed, or whose claimer is dead."""
         path, me = self._path(name), json.dumps(self._me).encode()
+        if path in self._mine:
+            return True
         try:
             with open(path, "xb") as file:
                 file.write(me)

@@ -32,6 +32,7 @@ class Job(NamedTuple):
         ask: what is looked for in a file.
         layout: the columns of the answers.
         unit: sequences that belong together.
+        worst: sequences that are kept to be drawn.
     """
 
     run: Evaluator
@@ -39,6 +40,7 @@ class Job(NamedTuple):
     ask: Ask
     layout: Layout
     unit: int
+    worst: int
 
 
 @contextmanager
@@ -66,6 +68,7 @@ def ready(evaluation: Evaluation) -> Iterator[Job]:
             asked(options),
             layout(nets[0], options),
             1 if padding is None else padding.mini_batch_size,
+            options.worst,
         )
 
 

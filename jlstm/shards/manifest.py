@@ -96,7 +96,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         return source / shard if source.is_dir() else source
 
 
-def of(networks: Sequence[Net], data: Path, source: Source, options: Options) -> Evaluation:
+def of(
+    networks: Sequence[Net], data: Path, source: Source, options: Options
+) -> Evaluation:
     """What a run is begun with; every file is looked at.
 
     Raises:
@@ -343,7 +345,11 @@ def _compared(then: Evaluation, now: Evaluation) -> Iterator[tuple[str, Any, Any
     """Places, and what stands there in the one and in the other."""
     for name in Options.__struct_fields__:
         if name != "worst":
-            yield f"options.{name}", getattr(then.options, name), getattr(now.options, name)
+            yield (
+                f"options.{name}",
+                getattr(then.options, name),
+                getattr(now.options, name),
+            )
     yield "networks", len(then.networks), len(now.networks)
     for k, (old, new) in enumerate(zip(then.networks, now.networks, strict=True), 1):
         for name in ("sha256", "variable", "layers_sha256"):

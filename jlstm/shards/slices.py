@@ -73,7 +73,9 @@ def _rows(
         held = [_held(variables[name], some) for name in every]
         for k in range(some.start, some.stop):
             columns = [
-                a[k - start][: lengths[k]] if a.ndim > 1 else a[k - start : k - start + 1]
+                a[k - start][: lengths[k]]
+                if a.ndim > 1
+                else a[k - start : k - start + 1]
                 for a in held
             ]
             yield _item(
@@ -124,9 +126,7 @@ def _same_axes(
             )
 
 
-def _lengths(
-    variables: dict[str, Any], axis: str, count: int, steps: int
-) -> list[int]:
+def _lengths(variables: dict[str, Any], axis: str, count: int, steps: int) -> list[int]:
     name = next((n for n in LENGTHS if n in variables), None)
     if name is None:
         return [steps] * count

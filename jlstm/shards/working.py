@@ -21,7 +21,7 @@ from .job import Job
 from .kinds import Item
 from .manifest import Evaluation, Folder, Shard, as_json, fingerprint
 from .results import GROUP, Results, writing_results
-from .scores import Scores
+from .scores import TALLY, Scores
 
 WAIT = 0.2
 """Seconds between two looks at what the others do."""
@@ -64,7 +64,9 @@ def work(
     """
     claims = Claims(folder.claims)
     try:
-        with closing(ahead(_read(folder, evaluation, job, claims, number, count))) as on:
+        with closing(
+            ahead(_read(folder, evaluation, job, claims, number, count))
+        ) as on:
             for event in on:
                 assert isinstance(event, _Begin)
                 _shard(folder, event.shard, job, on, progress)
@@ -129,11 +131,13 @@ def _shard(
 ) -> None:
     """Compute a shard and put what comes out in place; its record comes last."""
     begin = time.perf_counter()
-    scores = Scores(folder, shard.name, job.layout)
     sequences = steps = 0
     target = folder.result(shard.name)
     try:
-        with writing_results(target, job.layout) as results:
+        with (
+            writing_results(target, job.layout) as results,
+            Scores(folder, shard.name, job.layout, job.worst) as scores,
+        ):
             for event in events:
                 if isinstance(event, _End):
                     if event.error:
@@ -143,7 +147,7 @@ def _shard(
                 more = sum(len(item.x) for item in event)
                 sequences, steps = sequences + len(event), steps + more
                 progress(len(event), more)
-            digest = results.close()
+            tally, digest = scores.save(), results.close()
     except _SetAside as error:
         words = {"shard": shard.name, "error": str(error)}
         write_whole(folder.failure(shard.name), as_json(words))
@@ -155,14 +159,13 @@ def _shard(
         "bytes": target.stat().st_size,
         "sha256": digest,
         "seconds": round(time.perf_counter() - begin, 3),
-        "tally": scores.save(),
+        TALLY: tally,
     }
     write_whole(folder.record(shard.name), as_json(record))
 
 
 def _window(items: list[Item], job: Job, results: Results, scores: Scores) -> None:
     answers = job.run([item.x for item in items])
-    outputs = len(job.layout.outputs)
     start = 0
     while start < len(items):
         stop, rows = start, 0
@@ -172,9 +175,5 @@ def _window(items: list[Item], job: Job, results: Results, scores: Scores) -> No
         found, counts = job.layout.rows(answers[start:stop])
         some = items[start:stop]
         results.add([item.name for item in some], found, counts)
-        at = 0
-        for item, count in zip(some, counts, strict=True):
-            mean = found[at : at + count, :outputs]
-            scores.add(item, mean if job.layout.over_time else mean[0])
-            at += count
+        scores.add(some, found, counts)
         start = stop
