@@ -31,7 +31,9 @@ FLOORS = [
         "ensemble",
     },
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
-    | {"tensorboard", "runs", "bench", "evaluating", "evaluation", "shards"},
+    {"stream", "loading", "plots", "plots_training", "plots_time", "plots_evaluation"}
+    | {"plots_worst", "report", "tensorboard", "runs", "bench"}
+    | {"evaluating", "evaluation", "shards"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}

@@ -17,6 +17,7 @@ from .options import Engine, Flag, Name, Precision, Source, Toml, load, print_js
 if TYPE_CHECKING:
     from ..network import Network
     from ..shards.manifest import Evaluation, Folder, Options
+    from ..shards.results import Layout
 
 SOME_SET_ASIDE = 1
 """Exit code: the rest is finished."""
@@ -129,16 +130,21 @@ def evaluate(
         found = outline(folder, evaluation, nets)
         print_json(found) if json else print(words(found))
         return 0
+    from ..shards.job import layout as columns
     from ..shards.processes import Terminated
 
+    layout = columns(nets[0], evaluation.options)
+
     try:
-        found = _run(folder, evaluation, resume, coordinator, process_id, processes)
+        found = _run(
+            folder, evaluation, layout, resume, coordinator, process_id, processes
+        )
     except Terminated:
         return TERMINATED
     if found is None:
         return 0
     for failure in found["set_aside"]:
-        print(f"jlstm: set aside: {failure['error']}", file=sys.stderr)
+        print(f"jlstm: set aside: {failure['reason']}", file=sys.stderr)
     print_json(found) if json else print(_words(folder, found))
     return SOME_SET_ASIDE if found["set_aside"] else 0
 
@@ -174,6 +180,7 @@ def _gathered(
 def _run(
     folder: Folder,
     evaluation: Evaluation,
+    layout: Layout,
     resume: bool,
     coordinator: str | None,
     process_id: int | None,
@@ -209,7 +216,7 @@ def _run(
                     work(folder, evaluation, job, k, n, progress)
         for death in deaths:
             print(f"jlstm: note: {death}", file=sys.stderr)
-        found = conducting.finish(folder, evaluation, deaths)
+        found = conducting.finish(folder, evaluation, layout, deaths)
     if coordinator is None:
         folder.end()
     return found
@@ -252,6 +259,9 @@ def _words(folder: Folder, found: dict[str, Any]) -> str:
         f"{folder.out}: {found['finished']} of {found['shards']} shards{set_aside}, "
         f"{found['sequences']:,} sequences, {found['steps']:,} steps"
     ]
+    if metrics := found.get("metrics"):
+        shown = [f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, float)]
+        lines += ["  " + ", ".join(shown), f"  {folder.out / 'report.html'}"]
     return "\n".join(lines)
 
 

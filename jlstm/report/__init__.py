@@ -9,9 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from ..finetuning import FineTuning
@@ -58,9 +56,7 @@ def write(
         sections.origin(run) if run else "",
         _next(path.parent, can_go_on(tuned)) if run else "",
     ]
-    frame = Template((files("jlstm") / "report" / "page.html").read_text("utf-8"))
-    text = frame.substitute(title=escape(title), body="\n".join(filter(None, body)))
-    write_whole(path, text.encode())
+    write_whole(path, page.whole(title, *body).encode())
 
 
 def draw(tuned: FineTuning) -> list[Picture]:

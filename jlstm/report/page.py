@@ -5,9 +5,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
+from string import Template
 from typing import Any
 
 from ..plots_training import Picture
+
+
+def whole(title: str, *body: str) -> str:
+    """A page that stands by itself; the parts of its body are HTML."""
+    frame = Template((files("jlstm") / "report" / "page.html").read_text("utf-8"))
+    return frame.substitute(title=escape(title), body="\n".join(filter(None, body)))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: int) -> str:

@@ -12,6 +12,7 @@ from ..formats import native
 from . import scores
 from .claims import Claims
 from .manifest import RUN, Evaluation, Folder, as_json
+from .results import Layout
 
 PATIENCE = 15.0
 """Seconds in which processes of a run that was killed end."""
@@ -70,12 +71,15 @@ def _wait(folder: Folder, claims: Claims) -> None:
         time.sleep(0.1)
 
 
-def finish(folder: Folder, evaluation: Evaluation, deaths: list[str]) -> dict[str, Any]:
+def finish(
+    folder: Folder, evaluation: Evaluation, layout: Layout, deaths: list[str]
+) -> dict[str, Any]:
     """Sum up a run of which nothing is left to compute.
 
     Arguments:
         folder: of the run.
         evaluation: what it was begun with.
+        layout: the columns of the answers.
         deaths: what processes said that did not end well.
 
     Returns:
@@ -94,9 +98,8 @@ def finish(folder: Folder, evaluation: Evaluation, deaths: list[str]) -> dict[st
             do="go on with the same command and --resume",
         )
     found = summary(folder, evaluation)
-    pooled = scores.pooled(folder, evaluation)
-    if pooled is not None:
-        found["metrics"] = scores.report(folder, evaluation, found, *pooled)
+    if metrics := scores.report(folder, evaluation, found, layout):
+        found["metrics"] = metrics
     native.write_whole(folder.out / "summary.json", as_json(found))
     return found
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..formats.native import placing, writing
@@ -141,11 +142,24 @@ def rows(folder: Folder, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
 
 
 def report(
-    folder: Folder,
-    evaluation: Evaluation,
-    outline: dict[str, Any],
-    tally: Any,
-    worst: Any,
-) -> dict[str, Any]:
-    """The measures over all sequences."""
-    return tally.summary()
+    folder: Folder, evaluation: Evaluation, summary: dict[str, Any], layout: Layout
+) -> dict[str, Any] | None:
+    """The measures over all sequences, `metrics.json`, pictures and `report.html`.
+
+    None where nothing had a target.
+    """
+    if (found := pooled(folder, evaluation)) is None:
+        return None
+    from ..report.evaluation import write_report
+
+    tally, worst = found
+    outline = msgspec.to_builtins(evaluation) | summary
+    outline |= {
+        "title": f"Evaluation of {Path(evaluation.source).name}",
+        "data": evaluation.source,
+        "outputs": list(layout.outputs),
+        "seconds": summary["seconds_of_work"],
+        "table": "scores/*.parquet",
+    }
+    write_report(folder.out, outline, tally, worst, rows(folder, evaluation))
+    return tally.summary(layout.outputs)["all"]

@@ -50,7 +50,8 @@ def take_cores(number: int, count: int) -> None:
 
 
 def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(4096):
+    # Not by sys.stdin, which a thread may not hold when Python ends.
+    while os.read(0, 4096):
         pass
     os._exit(1)
 

@@ -149,7 +149,7 @@ def _shard(
                 progress(len(event), more)
             tally, digest = scores.save(), results.close()
     except _SetAside as error:
-        words = {"shard": shard.name, "error": str(error)}
+        words = {"shard": shard.name, "reason": str(error)}
         write_whole(folder.failure(shard.name), as_json(words))
         return
     record = {
