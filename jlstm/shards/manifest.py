@@ -35,6 +35,8 @@ ENDS = 1 << 16
 FOLDERS = ("predictions", "records", "failed", "claims", "scores")
 
 
+SCORES = (".parquet", ".npz")
+"""Files of a shard in `scores`: a row a sequence, and the worst of them."""
 RUN = "run"
 """The claim of who conducts the run."""
 
@@ -285,9 +287,11 @@ class Folder:
 
     def _whole(self, shard: str) -> bool:
         try:
-            found = json.loads(self.record(shard).read_bytes())["sha256"]
-            return found == sha256(self.result(shard))
-        except (OSError, ValueError, KeyError, TypeError, InputError):
+            record = json.loads(self.record(shard).read_bytes())
+            kept = [self.score(shard, suffix) for suffix in SCORES]
+            there = record["tally"] is None or all(path.is_file() for path in kept)
+            return there and record["sha256"] == sha256(self.result(shard))
+        except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def records(self, evaluation: Evaluation) -> Iterator[dict[str, Any]]:

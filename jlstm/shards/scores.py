@@ -153,8 +153,9 @@ def report(
     from ..report.evaluation import write_report
 
     tally, worst = found
-    outline = msgspec.to_builtins(evaluation) | summary
+    outline = summary | msgspec.to_builtins(evaluation)
     outline |= {
+        "shards": summary["shards"],
         "title": f"Evaluation of {Path(evaluation.source).name}",
         "data": evaluation.source,
         "outputs": list(layout.outputs),
