@@ -30,7 +30,6 @@ FLOORS = [
         "finetuning",
         "ensemble",
     },
-    {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
     {"stream", "loading", "plots", "plots_training", "plots_time", "plots_evaluation"}
     | {"plots_worst", "report", "tensorboard", "runs", "bench"}
     | {"evaluating", "evaluation", "shards"},

@@ -18,6 +18,7 @@ from scipy.io import loadmat
 import jlstm as jl
 from jlstm.cli import main
 from jlstm.demo import load_demo
+from jlstm.shards import claims, conducting
 
 DEMO = files("jlstm") / "data"
 COLUMNS = ["--inputs", "a,b,c", "--sequence", "id"]
@@ -185,6 +186,22 @@ def test_resume_refuses_what_has_changed(capsys, tmp_path, data):
     assert code == 2 and "there is an evaluation in this folder already" in errors
     code, _, errors = run(capsys, data, data)
     assert code == 2 and "has to be new or empty" in errors
+
+
+def test_two_do_not_conduct_one_run(capsys, tmp_path, data, monkeypatch):
+    monkeypatch.setattr(conducting, "PATIENCE", 0.0)
+    out = tmp_path / "out"
+    run(capsys, data, out)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    claim = {"host": claims.host(), "pid": process.pid}
+    (out / "claims").mkdir()
+    for name in ("run", "part0.parquet"):
+        path = out / "claims" / f"{name}.json"
+        path.write_text(json.dumps(claim | {"started": claims.started(process.pid)}))
+        code, _, errors = run(capsys, data, out, "--resume")
+        assert code == 2 and "is being computed" in errors and path.exists()
+        path.unlink()
+    process.communicate(b"\n")
 
 
 def test_dry_run_says_all_and_writes_nothing(capsys, tmp_path, data):

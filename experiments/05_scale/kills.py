@@ -3,10 +3,10 @@
     python experiments/05_scale/kills.py [--kills 30] [--seed 0]
 
 The demo network runs over a folder of Parquet files. One run is left alone; then runs
-of two processes are killed (SIGKILL) at random moments: the one that was started, one of
-its workers, or all three. After each kill of the first the same command is given again;
-a run that ends is compared with the one left alone and another one is begun. Prints one
-line of JSON.
+of two processes are killed (SIGKILL) at random moments: the one that was started, one
+of its workers, or all three. After each kill of the first the same command is given
+again; a run that ends is compared with the one left alone, and another one is begun.
+Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def ordeal(work: Path, expected: Counter[str], kills: int, rng: Rng) -> dict[str
                 break
             found["failed" if not aim else "interrupted"] += 1
             if not aim:
-                raise SystemExit("a run failed that nobody killed")
+                raise SystemExit((work / "words").read_text("utf-8"))
         found["runs"] += 1
         lost, double = compared(out, expected)
         found["lost"] += lost
@@ -129,9 +129,10 @@ def command(work: Path, out: Path, processes: int) -> list[str]:
 
 def one(work: Path, out: Path, alone: float, rng: Rng, kill: bool) -> tuple[int, str]:
     """Start it, kill it at some moment, and wait; its exit code, and who was killed."""
-    process = subprocess.Popen(
-        command(work, out, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    with (work / "words").open("wb") as words:
+        process = subprocess.Popen(
+            command(work, out, 2), stdout=subprocess.DEVNULL, stderr=words
+        )
     aim = ""
     if kill:
         try:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SOME_SET_ASIDE = 1
 """Exit code: the rest is finished."""
 TERMINATED = 143
+BETWEEN = 0.5
+"""Seconds between two looks at how many shards are finished."""
 UNCHANGED = (128, "right", 0.0, "longest")
 """MATLAB's padding, where nothing is said about it."""
 Place = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
@@ -98,6 +100,11 @@ def evaluate(
     matlab = (mini_batch_size, padding_direction, padding_value, sequence_length)
     if padding == "none" and matlab != UNCHANGED:
         raise InputError("these are options of MATLAB's padding", do="--padding matlab")
+    if targets and sequence_length == "shortest":
+        raise InputError(
+            "steps that MATLAB's padding cuts off cannot be compared",
+            found="--targets and --sequence-length shortest",
+        )
     from ..shards.manifest import Folder, Options
     from ..shards.results import require_pyarrow
 
@@ -232,7 +239,7 @@ def _bar(folder: Folder, evaluation: Evaluation) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     begin, total = time.monotonic(), len(evaluation.shards)
-    counted = [0]
+    counted, shown = [0], [0.0]
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
@@ -241,7 +248,10 @@ def _bar(folder: Folder, evaluation: Evaluation) -> Iterator[Any]:
 
         def move(sequences: int, steps: int) -> None:
             counted[0] += sequences
-            rate = counted[0] / (time.monotonic() - begin)
+            now = time.monotonic()
+            if now - shown[0] < BETWEEN:
+                return
+            shown[0], rate = now, counted[0] / (now - begin)
             done = total - len(folder.left(evaluation))
             bar.update(
                 task,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 from .kinds import Item
@@ -47,7 +47,7 @@ def windows(
         yield held
 
 
-def ahead(source: Iterable[T], depth: int = 1) -> Iterator[T]:
+def ahead(source: Iterable[T], depth: int = 1) -> Generator[T, None, None]:
     """The same things, made by a thread up to `depth` before they are asked for.
 
     The thread ends when the iterator is closed. What `source` raises is raised here.

@@ -74,7 +74,7 @@ def read_hdf5(path: Path, want: Want, ask: Ask) -> Iterator[Item]:
             target = _one(ask.targets, "target")
             for name, group in groups.items():
                 x = _taken(group, called, f"{name}/")[()]
-                y = None if target is None else _taken(group, target, f"{name}/")[()]
+                y = x if target is None else _taken(group, target, f"{name}/")[()]
                 where = places((called, target or ""), want, f"group '{name}', ")
                 yield ask.item(Raw(name, x, _text(y), where, str(path)), want)
             if not held and not groups:
@@ -136,9 +136,10 @@ def from_mapping(
         names = [str(n) for n in _text(np.asarray(_taken(arrays, ask.sequence)))]
     spans = _spans(x, lengths, want)
     if spans is None:
+        y = np.asarray(x if y is None else _text(np.asarray(y)))
         where = places((called, target or ""), want)
         yield ask.item(
-            Raw(names[0] if names else file, _whole(x), _whole(y), where, file), want
+            Raw(names[0] if names else file, np.asarray(x), y, where, file), want
         )
         return
     _check(spans, y, names, lengths is not None and want.y.time, len(x))
@@ -146,8 +147,9 @@ def from_mapping(
         name = names[k] if names else f"{file}[{k + 1}]"
         where = places((called, target or ""), want, f"sequence {k + 1}, ")
         at = span if lengths is not None and want.y.time else k
-        raw = Raw(name, x[span], None if y is None else _text(y[at]), where, file)
-        yield ask.item(raw, want)
+        yield ask.item(
+            Raw(name, x[span], x if y is None else _text(y[at]), where, file), want
+        )
 
 
 def _spans(x: Any, lengths: np.ndarray | None, want: Want) -> Sequence[Any] | None:
@@ -203,13 +205,9 @@ def _taken(arrays: Any, name: str, place: str = "") -> Any:
     return arrays[name]
 
 
-def _whole(array: Any) -> Any:
-    return None if array is None else _text(np.asarray(array))
-
-
 def _text(array: Any) -> Any:
     """HDF5 gives text as bytes."""
-    if array is None or np.asarray(array).dtype.kind not in "SO":
+    if np.asarray(array).dtype.kind not in "SO":
         return array
     words = [v.decode() if isinstance(v, bytes) else v for v in np.ravel(array)]
     return np.array(words, object).reshape(np.shape(array))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -67,11 +68,12 @@ class Claims:
         return True
 
     def drop(self, name: str) -> None:
-        """Give a claim back."""
+        """Give a claim back, if it is of this process."""
         path = self._path(name)
-        self._mine.discard(path)
-        with suppress(OSError):
-            path.unlink()
+        if path in self._mine:
+            self._mine.discard(path)
+            with suppress(OSError):
+                path.unlink()
 
     def claimed(self, name: str) -> bool:
         """Whether anybody, dead or alive, has claimed it."""
@@ -98,9 +100,11 @@ class Claims:
                 return path.name
         return None
 
-    def close(self) -> None:
-        """Stop touching; claims stay."""
+    def close(self, *names: str) -> None:
+        """Stop touching; claims stay, but for those named."""
         self._ended.set()
+        for name in names:
+            self.drop(name)
         with suppress(OSError):
             self._pulse.unlink()
 
@@ -141,14 +145,26 @@ def host() -> str:
 
 
 def started(pid: int) -> str:
-    """When a process was started, in ticks since the machine was.
+    """When a process was started, as this system tells it.
 
     Empty where there is no such process, where it has ended and only its parent has not
     looked yet, and where the system does not tell.
     """
+    if not Path("/proc/self/stat").exists():
+        return _started_by_ps(pid)
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return ""
     fields = text.rpartition(")")[2].split()
     return "" if fields[STATE] in "ZX" else fields[STARTED]
+
+
+def _started_by_ps(pid: int) -> str:
+    command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    state, _, when = done.stdout.strip().partition(" ")
+    return "" if state[:1] in ("Z", "") else when.strip()

@@ -52,20 +52,22 @@ def conducting(
             folder.begin(evaluation)
         yield notes
     finally:
-        claims.drop(RUN)
-        claims.close()
+        claims.close(RUN)
 
 
 def _wait(folder: Folder, claims: Claims) -> None:
     """Take the run, once the processes of one that was killed have ended."""
     begin = time.monotonic()
-    while not claims.take(RUN) or (other := claims.anybody()):
+    while True:
+        mine = claims.take(RUN)
+        other = claims.anybody() if mine else f"{RUN}.json"
+        if other is None:
+            return
         if time.monotonic() - begin > PATIENCE:
-            claims.drop(RUN) if other else None
             raise InputError(
                 "the evaluation in this folder is being computed",
                 file=folder.out,
-                found=f"a living process has claimed {other or RUN}",
+                found=f"a living process holds {folder.claims / other}",
                 do="wait for it, or end it",
             )
         time.sleep(0.1)

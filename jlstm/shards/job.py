@@ -98,7 +98,8 @@ def resolved(nets: Sequence[Network], options: Options) -> Options:
     kinds = {dtype: name for name, dtype in DTYPES.items()}
     changes: dict[str, Any] = {}
     if options.precision == "auto":
-        changes["precision"] = kinds[str(nets[0].dtype)]
+        # Half precision is computed in single.
+        changes["precision"] = kinds.get(str(nets[0].dtype), "single")
     return msgspec.structs.replace(options, **changes)
 
 

@@ -323,9 +323,9 @@ class Folder:
                 (self.out / name).rmdir()  # which it is not, unless it is empty
 
 
-def as_json(value: Any) -> bytes:
-    """JSON without NaN, for people to read."""
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+def as_json(value: Any, indent: int | None = 2) -> bytes:
+    """JSON without NaN; indented for people to read."""
+    return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:

@@ -42,12 +42,12 @@ def run(folder: Folder, count: int, progress: Callable[[int, int], Any]) -> list
         InputError: there are fewer GPUs.
     """
     told: queue.Queue[tuple[int, bytes]] = queue.Queue()
-    environments = [_environment(k, count) for k in range(count)]
+    environments = [environment(k, count) for k in range(count)]
     children: list[subprocess.Popen[bytes]] = []
     with _sigterm():
         try:
-            for k, environment in enumerate(environments):
-                children.append(_started(folder, k, count, environment))
+            for k, found in enumerate(environments):
+                children.append(_started(folder, k, count, found))
                 threading.Thread(
                     target=_listen, args=(k, children[k], told), daemon=True
                 ).start()
@@ -129,7 +129,12 @@ def _sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _environment(k: int, count: int) -> dict[str, str]:
+def environment(k: int, count: int) -> dict[str, str]:
+    """What process `k` of `count` finds in its environment: this package, its GPUs.
+
+    Raises:
+        InputError: there are fewer GPUs than processes.
+    """
     # The package that is running, not another one that may be installed.
     here = str(Path(__file__).resolve().parents[2])
     ways = [here, *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -161,7 +161,7 @@ def _shard(
         "seconds": round(time.perf_counter() - begin, 3),
         TALLY: tally,
     }
-    write_whole(folder.record(shard.name), as_json(record))
+    write_whole(folder.record(shard.name), as_json(record, indent=None))
 
 
 def _window(items: list[Item], job: Job, results: Results, scores: Scores) -> None:
