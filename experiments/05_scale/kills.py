@@ -33,7 +33,7 @@ import numpy as np
 import pyarrow as pa  # pyright: ignore[reportMissingImports]
 import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
-SHARDS, SEQUENCES, LONGEST = 60, 400, 400
+SHARDS, SEQUENCES, LONGEST = 60, 200, 400
 TARGETS = ("conductor", "worker", "all")
 CLAIMS = "claims/*.parquet.json"
 PART = re.compile(r"\.[0-9a-f]{16}\.tmp")

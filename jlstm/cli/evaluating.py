@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from ..errors import InputError
-from .options import Engine, Flag, Name, Precision, Source, Toml, load, print_json
+from .options import Engine, Flag, Name, Precision, Toml, load, print_json
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -27,6 +27,8 @@ BETWEEN = 0.5
 UNCHANGED = (128, "right", 0.0, "longest")
 """MATLAB's padding, where nothing is said about it."""
 Place = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
+Names = Annotated[str | None, tyro.conf.arg(metavar="NAMES")]
+Address = Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")]
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N")]
 
 
@@ -38,8 +40,8 @@ def evaluate(
     out: Place = None,
     variable: Name = None,
     layers: Toml = None,
-    inputs: Source = None,
-    targets: Source = None,
+    inputs: Names = None,
+    targets: Names = None,
     sequence: Name = None,
     padding: Literal["none", "matlab"] = "none",
     mini_batch_size: int = 128,
@@ -49,9 +51,9 @@ def evaluate(
     batch_size: str = "auto",
     engine: Engine = "auto",
     precision: Precision = "auto",
-    quantiles: Source = None,
+    quantiles: Names = None,
     processes: Whole = None,
-    coordinator: Source = None,
+    coordinator: Address = None,
     process_id: Whole = None,
     worst: int = 10,
     resume: Flag = False,

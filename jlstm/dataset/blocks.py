@@ -117,8 +117,8 @@ def _quickly(path: Path, head: Table, use: Use) -> Iterator[Table]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         mark = separator(file)
         skipped = head.lines[0] - 1
-        plain = '"' not in "".join(islice(file, skipped))
-    if mark is None or not plain:
+        open_quote = "".join(islice(file, skipped)).count('"') % 2
+    if mark is None or open_quote:
         raise _NotQuickly
     names = [str(k) for k in range(len(head.names))]
     kinds = {str(k): pyarrow.float64() for k in use.numbers}
@@ -133,7 +133,7 @@ def _quickly(path: Path, head: Table, use: Use) -> Iterator[Table]:
                 skip_rows=skipped,
                 column_names=names,
             ),
-            csv.ParseOptions(delimiter=mark),
+            csv.ParseOptions(delimiter=mark, newlines_in_values=True),
             csv.ConvertOptions(
                 column_types=kinds,
                 include_columns=[str(k) for k in use.every],
