@@ -39,3 +39,17 @@ def test_who_is_who(monkeypatch):
     for given in (("host:1", None, None), ("host:1", 2, 2), ("slurm", 8, None)):
         with pytest.raises(InputError, match="which process is this"):
             cluster.identity(*given)
+
+
+def test_options_that_mean_nothing_together_are_refused(capsys, tmp_path):
+    from jlstm.cli import main
+
+    for given, words in (
+        (["--mini-batch-size", "4"], "--padding matlab"),
+        (["--padding", "matlab", "--padding-value", "nan"], "not a finite number"),
+        (["--targets", "u", "--padding", "matlab", "--sequence-length", "shortest"],
+         "cannot be compared"),
+        ([], "where to?"),
+    ):  # fmt: skip
+        assert main(["evaluate", "net.mat", str(tmp_path), *given]) == 2
+        assert words in capsys.readouterr().err

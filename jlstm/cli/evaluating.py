@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -102,6 +103,10 @@ def evaluate(
     matlab = (mini_batch_size, padding_direction, padding_value, sequence_length)
     if padding == "none" and matlab != UNCHANGED:
         raise InputError("these are options of MATLAB's padding", do="--padding matlab")
+    if not math.isfinite(padding_value):
+        raise InputError(
+            "not a finite number", place="--padding-value", found=padding_value
+        )
     if targets and sequence_length == "shortest":
         raise InputError(
             "steps that MATLAB's padding cuts off cannot be compared",
@@ -223,9 +228,9 @@ def _run(
                     cluster.meet(coordinator, k, n)
                 with ready(evaluation) as job:
                     work(folder, evaluation, job, k, n, progress)
+        found = conducting.finish(folder, evaluation, layout, deaths)
         for death in deaths:
             print(f"jlstm: note: {death}", file=sys.stderr)
-        found = conducting.finish(folder, evaluation, layout, deaths)
     if coordinator is None:
         folder.end()
     return found

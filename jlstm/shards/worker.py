@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         with ready(evaluation) as job:
             work(folder, evaluation, job, number, count, told)
     except JlstmError as error:
-        words = [line.strip() for line in str(error).splitlines()]
+        words = [" ".join(line.split()) for line in str(error).splitlines()]
         sys.stderr.write("; ".join(words) + "\n")
         return 2
     return 0
