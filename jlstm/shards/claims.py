@@ -100,6 +100,10 @@ class Claims:
                 return path.name
         return None
 
+    def wait(self, seconds: float) -> bool:
+        """Wait for others; whether these claims have been closed meanwhile."""
+        return self._ended.wait(seconds)
+
     def close(self, *names: str) -> None:
         """Stop touching; claims stay, but for those named."""
         self._ended.set()

@@ -63,16 +63,13 @@ def work(
         InputError: results cannot be written.
     """
     claims = Claims(folder.claims)
-    try:
-        with closing(
-            ahead(_read(folder, evaluation, job, claims, number, count))
-        ) as on:
-            for event in on:
-                assert isinstance(event, _Begin)
-                _shard(folder, event.shard, job, on, progress)
-                claims.drop(event.shard.name)
-    finally:
-        claims.close()
+    read = ahead(_read(folder, evaluation, job, claims, number, count))
+    # Claims first: the thread that reads may be waiting for the others.
+    with closing(read) as events, closing(claims):
+        for event in events:
+            assert isinstance(event, _Begin)
+            _shard(folder, event.shard, job, events, progress)
+            claims.drop(event.shard.name)
 
 
 def turns(
@@ -96,8 +93,8 @@ def turns(
     while left := [name for name in left if not folder.settled(name)]:
         dead = [name for name in left if not claims.alive(name)]
         yield from filter(taken, dead)
-        if not dead:
-            time.sleep(WAIT)
+        if not dead and claims.wait(WAIT):
+            return
 
 
 def _read(
