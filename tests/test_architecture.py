@@ -24,7 +24,7 @@ FLOORS = [
     | {"dataset", "scoring", "training", "finetuning", "ensemble"},
     {"stream", "loading", "plots", "plots_training", "plots_time", "report"}
     | {"plots_evaluation", "plots_worst", "plots_forecast"}
-    | {"tensorboard", "runs", "bench"},
+    | {"tensorboard", "runs", "bench", "shards"},
     {"demo", "arguments", "cli", "__init__", "__main__"},
 ]
 PRINTERS = {"cli"}

@@ -17,6 +17,7 @@ import tyro
 from ..config import read_config
 from ..errors import InputError, JlstmError
 from .comparing import diagnose, validate
+from .evaluating import evaluate
 from .forecasting import forecast
 from .measuring import bench
 from .options import REFUSED
@@ -32,6 +33,7 @@ jlstm: trained recurrent networks of MATLAB, Keras, PyTorch, ONNX in JAX, with p
   jlstm validate net.mat --input X --expected YPred    are the predictions equal?
   jlstm diagnose net.mat --input X --observed Y        why are they not?
   jlstm predict net.mat --input x.csv --output y.csv   its numbers for new data
+  jlstm evaluate net.mat data/ --out predictions/      for a folder of files
   jlstm forecast net.mat --history x.csv --steps 96    and it goes on by itself
   jlstm finetune net.mat --data d.csv --out runs/pump  its training continued
   jlstm convert runs/pump net_tuned.mat                and back to MATLAB
@@ -56,6 +58,7 @@ COMMANDS = {
     "validate": validate,
     "diagnose": diagnose,
     "predict": predict,
+    "evaluate": evaluate,
     "forecast": forecast,
     "finetune": finetune,
     "stream": stream,

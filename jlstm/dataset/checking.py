@@ -24,18 +24,10 @@ def finish(raw: Raw, want: Want, data: Data) -> Recording:
         InputError: shapes or kinds of numbers that do not fit; a label that is no
             class; a number that is not finite, where only targets may be NaN.
     """
-    x = _fitted_input(raw, want)
+    x = finish_input(raw, want)
     y = _fitted_target(raw, len(x), want, data)
     with np.errstate(over="ignore"):
-        x, y = x.astype(want.dtype), y.astype(want.dtype)
-    if (bad := ~np.isfinite(x)).any():
-        at = tuple(int(k) for k in np.argwhere(bad)[0])
-        raise InputError(
-            f"an input that is not a finite number of {want.dtype.name}",
-            place=raw.place("x", at),
-            found=raw.x.reshape(x.shape)[at],
-            do="fill the gap, or cut the recording there: only targets may be missing",
-        )
+        y = y.astype(want.dtype)
     missing = np.isnan(y)
     bad = missing | np.isinf(y) if data.nan == "refuse" else np.isinf(y)
     if bad.any():
@@ -49,6 +41,26 @@ def finish(raw: Raw, want: Want, data: Data) -> Recording:
             else None,
         )
     return Recording(raw.name, x, y, (~missing).astype(want.dtype))
+
+
+def finish_input(raw: Raw, want: Want) -> np.ndarray:
+    """The input of a recording in the precision of the network; `raw.y` is not read.
+
+    Raises:
+        InputError: a shape that does not fit; a number that is not finite.
+    """
+    x = _fitted_input(raw, want)
+    with np.errstate(over="ignore"):
+        x = x.astype(want.dtype)
+    if not np.isfinite(x).all():
+        at = tuple(int(k) for k in np.argwhere(~np.isfinite(x))[0])
+        raise InputError(
+            f"an input that is not a finite number of {want.dtype.name}",
+            place=raw.place("x", at),
+            found=raw.x.reshape(x.shape)[at],
+            do="fill the gap, or cut the recording there: only targets may be missing",
+        )
+    return x
 
 
 def _fitted_input(raw: Raw, want: Want) -> np.ndarray:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -38,62 +40,90 @@ def read_table(path: str | Path) -> Table:
 
 
 def _text(path: Path) -> Table:
-    lines, rows = _cells(path)
-    headed = any(rows[0]) and not any(map(_is_number, rows[0]))
-    width = len(rows[0])
-    if width > 2 and rows[0] in ([str(k + s) for k in range(width)] for s in (0, 1)):
+    return next(text_blocks(path))
+
+
+def text_blocks(path: Path, rows: int | None = None) -> Iterator[Table]:
+    """The tables that a text file is made of, so many rows each; all by default.
+
+    Raises:
+        InputError, Ambiguous: as in `read_table`.
+    """
+    cells = _cells(path)
+    line, first = next(cells, (0, []))
+    if not first:
+        raise InputError("the file is empty", file=path)
+    headed = any(first) and not any(map(_is_number, first))
+    width = len(first)
+    if width > 2 and first in ([str(k + s) for k in range(width)] for s in (0, 1)):
         raise Ambiguous(
             "the first line may be numbers or the numbers of the columns",
             file=path,
-            found=", ".join(rows[0]),
+            found=", ".join(first),
             do="write names into the first line",
         )
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != width:
-            raise InputError(
-                "not a table: lines differ in their number of cells",
-                file=path,
-                place=f"line {line}",
-                found=f"{len(row)} cells",
-                expected=f"{width}, as in line {lines[0]}",
-            )
-    if headed and len(rows) == 1:
-        raise InputError("only a heading, no numbers", file=path, found=rows[0][:5])
-    names = rows[0] if headed else [str(k) for k in range(1, width + 1)]
-    body = rows[headed:]
+    names = tuple(first if headed else map(str, range(1, width + 1)))
+    left = cells if headed else chain([(line, first)], cells)
+    before = 0
+    while block := list(islice(left, rows)):
+        for here, row in block:
+            if len(row) != width:
+                raise InputError(
+                    "not a table: lines differ in their number of cells",
+                    file=path,
+                    place=f"line {here}",
+                    found=f"{len(row)} cells",
+                    expected=f"{width}, as in line {line}",
+                )
+        yield _text_table(path, names, block, headed, before)
+        before += len(block)
+    if not before:
+        raise InputError("only a heading, no numbers", file=path, found=first[:5])
+
+
+def _text_table(
+    path: Path,
+    names: tuple[str, ...],
+    block: list[tuple[int, list[str]]],
+    headed: bool,
+    before: int,
+) -> Table:
+    lines = [line for line, _ in block]
     return Table(
         str(path),
-        tuple(names),
-        lambda k: _parsed([row[k] for row in body]),
-        lines[headed:],
+        names,
+        lambda k: parsed([row[k] for _, row in block]),
+        lines,
         headed,
+        before,
+        lambda k: [row[k] for _, row in block],
     )
 
 
-def _cells(path: Path) -> tuple[list[int], list[list[str]]]:
-    """The cells of each line that is not blank, and the number of that line."""
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number of each line that is not blank, and its cells."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = next((line for line in file if line.strip()), "")
-            file.seek(0)
-            bare = re.sub('"[^"]*"', "", first)
-            mark = next((mark for mark in ";\t," if mark in bare), None)
+            mark = separator(file)
             if mark is None:
                 numbered = ((k, line.split()) for k, line in enumerate(file, 1))
             else:
                 reader = csv.reader(file, delimiter=mark)
                 numbered = ((reader.line_num, row) for row in reader)
-            # A row of nothing but separators is a step whose values are all missing.
-            kept = [
-                (k, [cell.strip() for cell in row])
-                for k, row in numbered
-                if len(row) > 1 or "".join(row).strip()
-            ]
+            for k, row in numbered:
+                # A row of nothing but separators is a step whose values are missing.
+                if len(row) > 1 or "".join(row).strip():
+                    yield k, [cell.strip() for cell in row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError("not a text table", file=path, found=error) from None
-    if not kept:
-        raise InputError("the file is empty", file=path)
-    return [k for k, _ in kept], [row for _, row in kept]
+
+
+def separator(file: TextIO) -> str | None:
+    """What separates the cells of a text file; None for blanks."""
+    first = next((line for line in file if line.strip()), "")
+    file.seek(0)
+    bare = re.sub('"[^"]*"', "", first)
+    return next((mark for mark in ";\t," if mark in bare), None)
 
 
 def _is_number(cell: str) -> bool:
@@ -104,7 +134,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _parsed(cells: list[str]) -> np.ndarray:
+def parsed(cells: Sequence[str]) -> np.ndarray:
     """Doubles where every cell is a number or missing, the text of all otherwise."""
     filled = ["nan" if is_missing(cell) else cell for cell in cells]
     try:
@@ -119,32 +149,68 @@ def _parsed(cells: list[str]) -> np.ndarray:
 
 
 def _parquet(path: Path) -> Table:
+    with opened_parquet(path) as (file, names):
+        table = file.read()
+        return arrow_table(path, names, table.column)
+
+
+@contextmanager
+def opened_parquet(path: Path) -> Iterator[tuple[Any, dict[str, int]]]:
+    """A Parquet file, and the places of its columns by name.
+
+    Raises:
+        InputError: it is none, also where that is found out while it is open; pyarrow
+            is not installed.
+    """
     try:
         import pyarrow  # pyright: ignore[reportMissingImports]
         from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise _lacking(path, "pyarrow", "parquet") from None
+        raise lacking(path, "pyarrow", "parquet") from None
     try:
-        table = parquet.read_table(path)
+        # Little by little: a row group may be larger than memory.
+        with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+            # pandas keeps the index of a frame beside the columns.
+            names = {
+                name: k
+                for k, name in enumerate(file.schema_arrow.names)
+                if not name.startswith("__index_level_")
+            }
+            yield file, names
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError("not a Parquet file", file=path, found=error) from None
-    # pandas keeps the index of a frame beside the columns.
-    names = [n for n in table.column_names if not n.startswith("__index_level_")]
 
-    def column(k: int) -> np.ndarray:
-        values = table.column(table.column_names.index(names[k]))
-        if pyarrow.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        return values.to_numpy()
 
-    return Table(str(path), tuple(names), column)
+def arrow_table(
+    path: Path, names: Mapping[str, int], column: Callable[[int], Any], before: int = 0
+) -> Table:
+    """A table of columns that pyarrow holds.
+
+    Arguments:
+        path: the file.
+        names: of the columns, and their places in the file.
+        column: a column by its place in the file.
+        before: rows of the file before these.
+    """
+    places = list(names.values())
+
+    def values(k: int) -> np.ndarray:
+        found = column(places[k])
+        if hasattr(found.type, "index_type"):  # a dictionary: words by their number
+            found = found.cast(found.type.value_type)
+        return found.to_numpy(zero_copy_only=False)
+
+    def written(k: int) -> list[str | None]:
+        return column(places[k]).cast("string").to_pylist()
+
+    return Table(str(path), tuple(names), values, before=before, written=written)
 
 
 def _netcdf(path: Path) -> Table:
     try:
         import h5netcdf  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise _lacking(path, "h5netcdf", "netcdf") from None
+        raise lacking(path, "h5netcdf", "netcdf") from None
     try:
         with h5netcdf.File(path, "r") as file:
             sizes = {name: len(axis) for name, axis in file.dimensions.items()}
@@ -155,7 +221,7 @@ def _netcdf(path: Path) -> Table:
             }
             axis = max(flat.values(), key=sizes.__getitem__, default="")
             names = tuple(name for name, along in flat.items() if along == axis)
-            columns = [_unpacked(file.variables[name]) for name in names]
+            columns = [unpacked(file.variables[name]) for name in names]
     except OSError as error:
         raise InputError("not a netCDF-4 file", file=path, found=error) from None
     if not names:
@@ -164,15 +230,20 @@ def _netcdf(path: Path) -> Table:
             file=path,
             do="write one variable over time for each column",
         )
-    return Table(str(path), names, columns.__getitem__)
+    return Table(
+        str(path),
+        names,
+        columns.__getitem__,
+        written=lambda k: [None if is_missing(v) else str(v) for v in columns[k]],
+    )
 
 
-def _unpacked(variable: Any) -> np.ndarray:
+def unpacked(variable: Any, where: Any = ...) -> np.ndarray:
     """The values of a netCDF variable by its attributes, NaN where it is filled."""
-    values = np.asarray(variable[...])
+    values = np.asarray(variable[where])
     if values.dtype.kind not in "fiu":
         return np.array(
-            [v.decode() if isinstance(v, bytes) else v for v in values], object
+            [v.decode() if isinstance(v, bytes) else v for v in values.ravel()], object
         )
     attributes = variable.attrs
     if " since " in str(attributes.get("units", "")):
@@ -190,7 +261,8 @@ def _unpacked(variable: Any) -> np.ndarray:
     return np.where(filled, np.nan, values * scale + offset)
 
 
-def _lacking(path: Path, library: str, extra: str) -> InputError:
+def lacking(path: Path, library: str, extra: str) -> InputError:
+    """The refusal of a file for which a library is not installed."""
     return InputError(
         f"reading {path.suffix} needs {library}, which is not installed",
         file=path,

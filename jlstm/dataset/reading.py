@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def recordings(
             not finite, by file, row and column, where only targets may be NaN.
         Ambiguous: a square matrix of a MAT file, or a heading that may be numbers.
     """
-    want = _wanted(net)
+    want = wanted(net)
     found = []
     for number, item in enumerate(_items(source, beside), 1):
         for raw in _raw(item, number, want, data):
@@ -62,18 +63,23 @@ def recordings(
     return found
 
 
-def _wanted(net: Network) -> Want:
+def wanted(net: Network) -> Want:
+    """What a network asks of recordings.
+
+    Raises:
+        InputError: it has several inputs or outputs, or no time.
+    """
     shapes = net.shapes
     for what, names in (("input", net.inputs), ("output", net.outputs)):
         if len(names) != 1:
             raise InputError(
-                f"only networks of one {what} learn from recordings",
+                f"only networks of one {what} are for recordings",
                 found=", ".join(names),
             )
     x, y = shapes[net.inputs[0]], shapes[net.outputs[0]]
     if not x.time or y.space:
         raise InputError(
-            "only networks from sequences to vectors learn from recordings",
+            "only networks from sequences to vectors are for recordings",
             found=f"{x} to {y}",
         )
     least = max(1, getattr(net.layers[net.inputs[0]], "min_length", 1))
@@ -156,24 +162,36 @@ def _from_table(table: tables.Table, want: Want, data: Data) -> Raw:
         return table.place(at[0], outs[at[1] if len(outs) > 1 else 0])
 
     if not want.y.time:
-        y = _only_answer(table, y, outs)
+        y = only_answer(y, lambda row, k: table.place(row, outs[k]), table.name)
     return Raw(Path(table.name).name, x, y, place, table.name)
 
 
-def _only_answer(table: tables.Table, y: np.ndarray, outs: list[int]) -> np.ndarray:
-    """The answer that every row gives, `(outputs,)` or a label."""
+def only_answer(
+    y: np.ndarray, place: Callable[[int, int], str], source: str
+) -> np.ndarray:
+    """The answer that every row gives, `(outputs,)` or a label.
+
+    Raises:
+        InputError: rows differ; `place` says where, of a row and a column.
+    """
     found = []
-    for k, column in zip(outs, y.reshape(len(y), -1).T, strict=True):
-        given = [row for row, v in enumerate(column) if not tables.is_missing(v)]
-        other = next((row for row in given if column[row] != column[given[0]]), None)
-        if other is not None:
+    for k, column in enumerate(y.reshape(len(y), -1).T):
+        there = ~np.isnan(column) if column.dtype.kind == "f" else _there(column)
+        given = np.flatnonzero(there)
+        others = given[column[given] != column[given[0]]] if len(given) else given
+        if len(others):
+            other = int(others[0])
             raise InputError(
                 "the network answers once per sequence and the rows differ",
-                file=table.name,
-                place=table.place(other, k),
+                file=source,
+                place=place(other, k),
                 found=column[other],
-                expected=f"{column[given[0]]}, as {table.place(given[0], k)}",
+                expected=f"{column[given[0]]}, as {place(int(given[0]), k)}",
             )
-        found.append(column[given[0]] if given else np.nan)
+        found.append(column[given[0]] if len(given) else np.nan)
     answer = np.array(found, y.dtype if y.dtype.kind == "f" else object)
     return answer if y.ndim > 1 else answer[0:1].reshape(())
+
+
+def _there(column: np.ndarray) -> np.ndarray:
+    return np.array([not tables.is_missing(v) for v in column], bool)

@@ -33,6 +33,8 @@ class Table(NamedTuple):
         column: the values of a column by its index, of any dtype.
         lines: the line of the file that each row is from; empty for other tables.
         headed: whether the names stand in the file.
+        before: rows of the file before the first one here.
+        written: the values of a column as text; None where one is missing.
     """
 
     name: str
@@ -40,10 +42,16 @@ class Table(NamedTuple):
     column: Callable[[int], np.ndarray]
     lines: Sequence[int] = ()
     headed: bool = True
+    before: int = 0
+    written: Callable[[int], Sequence[str | None]] | None = None
 
     def place(self, row: int, column: int) -> str:
         """Where a value stands, `line 17, column 'flow'`."""
-        where = f"line {self.lines[row]}" if len(self.lines) else f"row {row + 1}"
+        where = (
+            f"line {self.lines[row]}"
+            if len(self.lines)
+            else f"row {self.before + row + 1}"
+        )
         return f"{where}, column '{self.names[column]}'"
 
     def listed(self) -> str:
@@ -88,7 +96,7 @@ def choose(
         InputError: there is no such column, or they are not as many as the network
             has inputs and outputs.
     """
-    ins, outs = ([_find(table, name) for name in group] for group in (inputs, targets))
+    ins, outs = ([find(table, name) for name in group] for group in (inputs, targets))
     every = range(len(table.names))
     rest = [k for k in every if k not in ins and k not in outs]
     if not inputs and not targets:
@@ -112,7 +120,12 @@ def choose(
     return ins, outs
 
 
-def _find(table: Table, name: str) -> int:
+def find(table: Table, name: str) -> int:
+    """The index of the one column of a name.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
     if (count := table.names.count(name)) == 1:
         return table.names.index(name)
     numbered = name.isdecimal() and table.headed

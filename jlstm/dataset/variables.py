@@ -140,12 +140,12 @@ def _matlab_inputs(
     found = [_beside(parts, source) for parts in _by_sequence(values, source)]
     try:
         # Vectors side by side are (time, features) already.
-        return _arranged(found, want.x, None) if len(values) == 1 else found
+        return arranged(found, want.x, None) if len(values) == 1 else found
     except JlstmError as error:
         raise error.within(file=source, place=called) from None
 
 
-def _arranged(arrays: list[Any], shape: Any, steps: list[int] | None) -> list[Any]:
+def arranged(arrays: list[Any], shape: Any, steps: list[int] | None) -> list[Any]:
     """Arrays of one variable; where a square leaves it open the others settle it."""
     from .. import recording
 
@@ -202,4 +202,4 @@ def _matlab_targets(
         for y, k in zip(found, steps, strict=True)
     ):
         return [np.ravel(np.asarray(y)) for y in found]
-    return _arranged(found, want.y, None if once else steps)
+    return arranged(found, want.y, None if once else steps)

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -123,13 +123,27 @@ def write_whole(path: str | Path, data: bytes) -> None:
     Raises:
         InputError: the disk is full, or the folder is gone or may not be written to.
     """
+    with placing(path) as file, writing(path):
+        file.write(data)
+
+
+@contextmanager
+def placing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write to that lies beside `path`, and is there when all went well.
+
+    Raises:
+        InputError: the disk is full, or the folder is gone or may not be written to.
+    """
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with writing(path), open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with writing(path):
+            file = open(beside, "xb")  # noqa: SIM115
+        with file:
+            yield file
+            with writing(path):
+                file.flush()
+                os.fsync(file.fileno())
         with writing(path):
             os.replace(beside, target)
     finally:
@@ -140,7 +154,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
 
 
 def remove_parts(folder: str | Path) -> None:
-    """Remove what `write_whole` leaves beside its target when it is killed.
+    """Remove what `placing` leaves beside its target when it is killed.
 
     Only for a folder that nobody else is writing to.
     """
