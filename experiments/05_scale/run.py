@@ -134,10 +134,14 @@ def model_table(found, fits):
     lines.append("")
     for n, (a, b) in fits.items():
         lines.append(
-            f"{n} cores: a step takes {a * 1e9:.0f} ns and 1 s for every "
-            f"{1 / b / 1e9:.0f} billion operations."
+            f"{cores(n)}: a step takes {a * 1e9:.0f} ns, and 1 s for every "
+            f"{1 / b / 1e9:.0f} billion operations. "
         )
     return "\n".join([*lines, "", f"One LSTM layer of H units, 4 inputs; {machine()}."])
+
+
+def cores(n):
+    return f"{n} core{'s' * (n > 1)}"
 
 
 def picture(found, fits, path):
@@ -146,13 +150,16 @@ def picture(found, fits, path):
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for (n, rows), colour in zip(found.items(), ("#b45309", "#1d4ed8"), strict=False):
         ops, t = (np.array([row[k] for row in rows]) for k in ("operations", "step"))
-        axes.loglog(ops, t * 1e6, "o", color=colour, label=f"{n} cores, measured")
+        axes.loglog(ops, t * 1e6, "o", color=colour, label=f"{cores(n)}, measured")
         a, b = fits[n]
         label = f"{a * 1e9:.0f} ns + operations / {1 / b / 1e9:.0f} GFLOP/s"
-        axes.loglog(ops, (a + b * ops) * 1e6, "-", color=colour, label=label)
+        smooth = np.geomspace(ops[0], ops[-1], 200)
+        axes.loglog(smooth, (a + b * smooth) * 1e6, "-", color=colour, label=label)
     for row in found[1]:
         place = row["operations"], row["step"] * 1e6
-        axes.annotate(f"H={row['width']}", place, (0, 8), textcoords="offset points")
+        how = {"xytext": (-6, 6), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(f"H={row['width']}", place, **how)
+    axes.margins(x=0.1)
     axes.set(xlabel="operations of a step", ylabel="time of a step of a sequence, us")
     axes.set_title("jl.evaluate: what a step costs")
     axes.grid(alpha=0.3, which="both")
