@@ -134,8 +134,8 @@ def model_table(found, fits):
     lines.append("")
     for n, (a, b) in fits.items():
         lines.append(
-            f"{cores(n)}: a step takes {a * 1e9:.0f} ns, and 1 s for every "
-            f"{1 / b / 1e9:.0f} billion operations. "
+            f"* {cores(n)}: a step takes {a * 1e9:.0f} ns, and 1 s for every "
+            f"{1 / b / 1e9:.0f} billion operations."
         )
     return "\n".join([*lines, "", f"One LSTM layer of H units, 4 inputs; {machine()}."])
 
