@@ -194,7 +194,7 @@ def _recurrent(build: _Build, name: str, layer: Any, given: Places) -> Any:
         layer.hidden_size,
         sizes=(given[0][1], *build.states[name]),
         constants=(float(engine.state), float(engine.gate)),
-        arrays=engine.weights(layer),
+        arrays=engine.weights(cpu.multiplied_out(layer)),
     )
 
 

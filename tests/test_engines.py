@@ -5,6 +5,7 @@ The scan is written here, from the equations, one sequence at a time.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -33,6 +34,8 @@ LAYERS = {
     "gru biased": (GRU, {"reset_mode": "recurrent-bias-after-multiplication"}),
     "gru before": (GRU, {"reset_mode": "before-multiplication"}),
     "rnn": (RNN, {"state_activation": "relu"}),
+    "lstm projected": (LSTM, {}),
+    "gru projected": (GRU, {"reset_mode": "before-multiplication"}),
 }
 KNOWN_TO_THE_KERNEL = [k for k in LAYERS if k not in ("rnn", "lstm, other output")]
 FUNCTIONS = {
@@ -53,6 +56,19 @@ def layer(kind="lstm", hidden=H, dtype=np.float64):
         name: Gate(*(rng.normal(0, hidden**-0.5, size).astype(dtype) for size in sizes))
         for name in made.gates
     }
+    if "projected" in kind:
+        settings = settings | {
+            "input_projector": rng.normal(size=(C, 2)).astype(dtype),
+            "output_projector": rng.normal(0, 0.5, (hidden, 4)).astype(dtype),
+        }
+        gates = {
+            name: dataclasses.replace(
+                gate,
+                input_weights=gate.input_weights[:, :2],
+                recurrent_weights=gate.recurrent_weights[:, :4],
+            )
+            for name, gate in gates.items()
+        }
     return made(**gates, **settings)
 
 
@@ -71,9 +87,14 @@ def equations(of, state, x):
     """One step, gate by gate."""
     gate, squash = FUNCTIONS[of.gate_activation], FUNCTIONS[of.state_activation]
     h = state.h
+    x = x if of.input_projector is None else of.input_projector.T @ x
+
+    def back(g, h):
+        h = h if of.output_projector is None else of.output_projector.T @ h
+        return g.recurrent_weights @ h
 
     def taken(g):
-        return g.input_weights @ x + g.recurrent_weights @ h + g.bias
+        return g.input_weights @ x + back(g, h) + g.bias
 
     if isinstance(of, LSTM):
         c = gate(taken(of.f)) * state.c + gate(taken(of.i)) * squash(taken(of.g))
@@ -85,10 +106,10 @@ def equations(of, state, x):
     r, z = gate(taken(of.r) + extra[0]), gate(taken(of.z) + extra[1])
     n, inputs = of.n, of.n.input_weights @ x + of.n.bias
     if of.reset_mode == "before-multiplication":
-        n = squash(inputs + n.recurrent_weights @ (r * h))
+        n = squash(inputs + back(n, r * h))
     else:
         bias = 0 if n.recurrent_bias is None else n.recurrent_bias
-        n = squash(inputs + r * (n.recurrent_weights @ h + bias))
+        n = squash(inputs + r * (back(n, h) + bias))
     return type(state)((1 - z) * n + z * h)
 
 
@@ -305,6 +326,10 @@ def test_what_the_kernel_does_not_know_goes_to_xla_or_is_refused():
         with pytest.raises(Unsupported, match="does not run this") as error:
             engines.chosen(other, "cpu")
         assert words in str(error.value)
+    small = LSTM(*[Gate(zero[:, None], zero[:, None], zero)] * 4,
+                 input_projector=np.zeros((40, 1), np.float32),
+                 output_projector=np.zeros((H, 1), np.float32))  # fmt: skip
+    assert "projectors" in (engines.refusal(small) or "")
     assert engines.chosen(of, "auto", "a mask") is None
     with pytest.raises(Unsupported, match="a mask"):
         engines.chosen(of, "cpu", "a mask")

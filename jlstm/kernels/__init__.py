@@ -23,6 +23,7 @@ from typing import Any
 import jax
 
 from ..pytree import Array
+from .cpu import Cpu, multiplied_out
 from .engines import chosen
 from .loop import Loop
 from .products import dot, transform
@@ -71,6 +72,8 @@ def scan(
     other = chosen(layer, engine, special)
     if other is None and special is None:
         other = Loop.of(layer)
+    if isinstance(other, Cpu):
+        layer = multiplied_out(layer)
 
     def run(
         state: Any, x: Array, length: Array | None, mask: Array | None

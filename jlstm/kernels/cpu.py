@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .products import dot
+
 KINDS = {
     ("i", "f", "g", "o"): 0,
     "after-multiplication": 1,
@@ -24,6 +26,9 @@ KINDS = {
     "before-multiplication": 2,
 }
 """Number of the cell in the kernel, by the gates of an LSTM or a GRU's reset mode."""
+WORTH = 2.0
+"""The kernel runs projected layers multiplied out, unless that makes so many times the
+products of them: about as much as it is faster than `lax.scan`."""
 STATE = {"tanh": 0, "softsign": 1, "relu": 2}
 GATE = {"sigmoid": 0, "hard-sigmoid": 1}
 
@@ -68,11 +73,44 @@ def refusal(layer: Any) -> str | None:
         return "no LSTM or GRU"
     if getattr(layer, "peephole", None) is not None:
         return "peephole connections"
-    if layer.input_projector is not None or layer.output_projector is not None:
-        return "projectors"
+    if (saved := _saved(layer)) > WORTH:
+        return f"projectors, which make its products {saved:.2g} times smaller"
     if np.dtype(layer.dtype) not in (np.float32, np.float64):
         return f"precision {layer.dtype}"
     return None
+
+
+def multiplied_out(layer: Any) -> Any:
+    """The same layer without projectors: `W (Q_in' x) = (W Q_in') x`, as `R` of `h`."""
+    into, back = layer.input_projector, layer.output_projector
+    if into is None and back is None:
+        return layer
+    gates = {}
+    for name in layer.gates:
+        gate = getattr(layer, name)
+        w, r = gate.input_weights, gate.recurrent_weights
+        gates[name] = dataclasses.replace(
+            gate,
+            input_weights=w if into is None else dot(w, into.T),
+            recurrent_weights=r if back is None else dot(r, back.T),
+        )
+    return dataclasses.replace(
+        layer, **gates, input_projector=None, output_projector=None
+    )
+
+
+def _saved(layer: Any) -> float:
+    """How many times smaller projectors make the products of a step."""
+    units, count = layer.hidden_size, len(layer.gates)
+    whole = work = 0
+    for wide, projector in (
+        (layer.input_size, layer.input_projector),
+        (units, layer.output_projector),
+    ):
+        narrow = 0 if projector is None else projector.shape[-1]
+        whole += count * units * wide
+        work += narrow * (wide + count * units) if narrow else count * units * wide
+    return whole / work
 
 
 @dataclasses.dataclass(frozen=True)
