@@ -82,6 +82,27 @@ def test_parquet_ids_are_numbers_or_categories(tmp_path, given):
 
 def test_a_file_is_one_sequence_without_a_column_for_it(tmp_path, given):
     path = tmp_path / "run.csv"
+def test_columns_of_one_name_are_refused(tmp_path, given):
+    columns = table(given)
+    other = np.full(sum(LENGTHS), 9.0)
+    path = tmp_path / "run.parquet"
+    arrays = list(map(pa.array, [other, *columns.values()]))
+    pq.write_table(pa.Table.from_arrays(arrays, ["a", *columns]), path)
+    with pytest.raises(InputError, match="2 columns are called 'a'"):
+        read(path, TABLE)
+
+
+def test_columns_of_one_name_that_nobody_asks_for(tmp_path, given):
+    columns = table(given)
+    other = np.full(sum(LENGTHS), 9.0)
+    path = tmp_path / "run.parquet"
+    arrays = list(map(pa.array, [other, other, *columns.values()]))
+    pq.write_table(pa.Table.from_arrays(arrays, ["q", "q", *columns]), path)
+    same(read(path, TABLE), given, NAMES)
+    with pytest.raises(InputError, match="2 columns are called 'q'"):
+        read(path, Ask((), ("u", "v"), "id"), features=5)
+
+
     x, _ = given[0]
     np.savetxt(path, x, delimiter=",", header="a,b,c", comments="", fmt="%.9g")
     same(read(path, Ask()), [(x, None)], ["run.csv"])
