@@ -337,6 +337,21 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path):
     for name in ("b.csv", "a.npz", "c.PARQUET", "notes.md"):
         (tmp_path / name).write_text("")
     (tmp_path / "sub.csv").mkdir()
+def test_whole_numbers_that_name_sequences_keep_their_digits(tmp_path, given):
+    ids = [9007199254740993, 9007199254740992, 7, 8]
+    x = np.stack([given[0][0]] * 4)
+    variables = {n: (("basin", "time"), x[:, :, k]) for k, n in enumerate("abc")}
+    variables["id"] = (("basin",), np.array(ids))
+    path = netcdf(tmp_path / "run.nc", {"basin": 4, "time": 7}, variables)
+    ask = Ask(("a", "b", "c"), (), "id")
+    same(read(path, ask), [(one, None) for one in x], map(str, ids))
+    columns = {n: (("time",), x[0, :, k]) for k, n in enumerate("abc")}
+    columns["id"] = (("time",), np.repeat(ids[:2], (4, 3)))
+    netcdf(path, {"time": 7}, columns)
+    halves = [(part, None) for part in np.split(x[0], [4])]
+    same(read(path, ask), halves, map(str, ids[:2]))
+
+
     found = sources.Source.of(tmp_path)
     assert [p.name for p in found.files] == ["a.npz", "b.csv", "c.PARQUET"]
     assert found.passed_over == 1

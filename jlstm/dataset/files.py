@@ -172,7 +172,7 @@ def opened_parquet(path: Path) -> Iterator[tuple[Any, dict[int, str]]]:
         with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
             # pandas keeps the index of a frame beside the columns.
             names = {
-                name: k
+                k: name
                 for k, name in enumerate(file.schema_arrow.names)
                 if not name.startswith("__index_level_")
             }
@@ -239,8 +239,8 @@ def _netcdf(path: Path) -> Table:
     return Table(
         str(path),
         names,
-        columns.__getitem__,
-        written=lambda k: [None if is_missing(v) else str(v) for v in columns[k]],
+        lambda k: held(k, unpacked),
+        written=lambda k: held(k, spelled),
     )
 
 
@@ -265,6 +265,16 @@ def unpacked(variable: Any, where: Any = ...) -> np.ndarray:
         for name, default in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
     return np.where(filled, np.nan, values * scale + offset)
+
+
+def spelled(variable: Any) -> list[str | None]:
+    """The values of a netCDF variable as text, None where it is filled."""
+    given = np.asarray(variable[...])
+    whole = given.dtype.kind in "iu"  # not all of which a double holds
+    return [
+        None if is_missing(value) else str(raw if whole and value == raw else value)
+        for value, raw in zip(unpacked(variable), given, strict=True)
+    ]
 
 
 def lacking(path: Path, library: str, extra: str) -> InputError:
