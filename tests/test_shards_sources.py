@@ -179,6 +179,16 @@ def test_columns_that_leave_it_open_are_refused(tmp_path, given):
 
 def test_labels_and_one_answer_for_each_sequence(tmp_path, given):
     classes = ("no", "yes", "7")
+def test_a_class_may_be_called_none(tmp_path, given):
+    path = tmp_path / "run.parquet"
+    labels = np.repeat(["yes", "none", "7", ""], LENGTHS)
+    pq.write_table(pa.table(table(given) | {"kind": labels}), path)
+    ask = Ask(("a", "b", "c"), ("kind",), "id")
+    found = read(path, ask, once=True, classes=("none", "yes", "7"))
+    expected = [*np.eye(3)[[1, 0, 2]], [np.nan] * 3]
+    np.testing.assert_array_equal([item.y for item in found], expected)
+
+
     path = tmp_path / "run.parquet"
     labels = np.repeat(["yes", "no", "7", "yes"], LENGTHS)
     pq.write_table(pa.table(table(given) | {"kind": labels}), path)
