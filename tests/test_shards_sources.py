@@ -250,12 +250,28 @@ def test_arrays(tmp_path, rng, given, suffix):
 
 def test_one_answer_for_each_sequence_of_arrays(tmp_path, given):
     path = hold(tmp_path / "run.npz", ragged(given) | {"y": np.arange(8).reshape(4, 2)})
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_no_sequences_are_none(tmp_path, suffix):
+    none = {"x": np.ones((0, FEATURES)), "lengths": np.zeros(0, int)}
+    assert read(hold(tmp_path / f"run{suffix}", none), Ask()) == []
+
+
     found = read(path, Ask((), ("y",), "id"), once=True)
     same(found, [(x, [2 * k, 2 * k + 1]) for k, (x, _) in enumerate(given)], NAMES)
 
 
 def test_groups_of_hdf5_are_sequences(tmp_path, given):
     path = tmp_path / "run.hdf5"
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_names_of_steps_are_no_names_of_sequences(tmp_path, given, suffix):
+    x = given[0][0]
+    path = hold(tmp_path / f"run{suffix}", {"x": x, "id": np.arange(len(x)) // 4})
+    with pytest.raises(InputError, match="not one name for each sequence"):
+        read(path, Ask((), (), "id"))
+    hold(path, {"x": x, "id": np.array("p", "S")})
+    same(read(path, Ask((), (), "id")), [(x, None)], ["p"])
+
+
     with h5py.File(path, "w") as file:
         for name, (x, y) in zip("pqrs", given, strict=True):
             file[f"{name}/x"], file[f"{name}/y"] = x, y
