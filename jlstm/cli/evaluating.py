@@ -102,6 +102,8 @@ def evaluate(
     """
     matlab = (mini_batch_size, padding_direction, padding_value, sequence_length)
     if padding == "none" and matlab != UNCHANGED:
+    if worst < 0:
+        raise InputError("not a number of sequences", place="--worst", found=worst)
         raise InputError("these are options of MATLAB's padding", do="--padding matlab")
     if not math.isfinite(padding_value):
         raise InputError(
