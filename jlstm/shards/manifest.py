@@ -33,8 +33,6 @@ PACKAGES = ("jlstm", "jax", "jaxlib", "numpy", "pyarrow")
 ENDS = 1 << 16
 """Bytes at either end of a file that its hash is of."""
 FOLDERS = ("predictions", "records", "failed", "claims", "scores")
-
-
 SCORES = (".parquet", ".npz")
 """Files of a shard in `scores`: a row a sequence, and the worst of them."""
 RUN = "run"
@@ -234,6 +232,13 @@ class Folder:
         if not self.plan.is_file():
             raise InputError("there is no evaluation in this folder", file=self.out)
         return _decoded(self.plan, Evaluation)
+
+    def moved(self, now: Evaluation) -> None:
+        """Note where networks and data lie now; other processes look there."""
+        then = self.evaluation()
+        now = msgspec.structs.replace(now, versions=then.versions)
+        if now != then:
+            native.write_whole(self.plan, as_json(msgspec.to_builtins(now)))
 
     def require_same(self, now: Evaluation) -> list[str]:
         """Refuse to go on with other networks, options or data.
