@@ -204,6 +204,33 @@ def test_two_do_not_conduct_one_run(capsys, tmp_path, data, monkeypatch):
     process.communicate(b"\n")
 
 
+def test_a_run_may_end_while_another_process_waits_for_it(
+    capsys, tmp_path, data, monkeypatch
+):
+    out = tmp_path / "out"
+    held = []
+    end = conducting.Folder.end
+
+    def ended(folder):
+        held.append((folder.claims / "run.json").exists())
+        end(folder)
+
+    monkeypatch.setattr(conducting.Folder, "end", ended)
+    assert run(capsys, data, out)[0] == 0 and held == [True]
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    claim = {"host": claims.host(), "pid": process.pid}
+    (out / "claims").mkdir()
+    (out / "claims" / "run.json").write_text(
+        json.dumps(claim | {"started": claims.started(process.pid)})
+    )
+    monkeypatch.setattr(
+        conducting.time, "sleep", lambda seconds: shutil.rmtree(out / "claims")
+    )
+    assert run(capsys, data, out, "--resume")[0] == 0
+    assert not (out / "claims").exists()
+    process.communicate(b"\n")
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(
     capsys, tmp_path, data
 ):

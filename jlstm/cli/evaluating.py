@@ -240,8 +240,8 @@ def _run(
         )
         for death in deaths:
             print(f"jlstm: note: {death}", file=sys.stderr)
-    if coordinator is None:
-        folder.end()
+        if coordinator is None:
+            folder.end()
     return found
 
 

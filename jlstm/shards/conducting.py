@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import InputError
@@ -50,6 +50,8 @@ def conducting(
         yield notes
     finally:
         claims.close(RUN)
+        with suppress(OSError):
+            folder.claims.rmdir()  # which it is not, unless it is empty
 
 
 def required(folder: Folder, evaluation: Evaluation, resume: bool) -> list[str]:
@@ -71,6 +73,7 @@ def _wait(folder: Folder, claims: Claims) -> None:
     """Take the run, once the processes of one that was killed have ended."""
     begin = time.monotonic()
     while True:
+        native.make_folder(folder.claims)  # who ended meanwhile has removed it
         mine = claims.take(RUN)
         other = claims.anybody() if mine else RUN
         if other is None:
