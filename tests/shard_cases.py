@@ -18,10 +18,10 @@ LENGTHS = (7, 1, 12, 5)
 NAMES = ("b", "a", "d 1", "7")
 
 
-def want(once=False, classes=()):
+def want(once=False, classes=(), features=FEATURES):
     channels = len(classes) or OUTPUTS
     return Want(
-        Shape(True, (), FEATURES),
+        Shape(True, (), features),
         Shape(not once, (), channels),
         classes,
         np.dtype("float32"),

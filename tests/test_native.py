@@ -239,16 +239,17 @@ def test_a_disk_that_takes_nothing_says_what_to_do(
     assert advice in error.value.do
 
 
-def test_a_limit_on_the_size_of_files(tmp_path):
-    """The system itself refuses, halfway through the bytes."""
+@pytest.mark.parametrize(("limit", "size"), [(500_000, 1_000_000), (10, 20)])
+def test_a_limit_on_the_size_of_files(tmp_path, limit, size):
+    """The system itself refuses, halfway through the bytes; few wait in a buffer."""
     resource = pytest.importorskip("resource")
     path = tmp_path / "net"
     path.write_bytes(b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
         with pytest.raises(InputError, match="cannot be written") as error:
-            native.write_whole(path, bytes(1_000_000))
+            native.write_whole(path, bytes(size))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (error.value.found, error.value.file) == ("File too large", str(path))

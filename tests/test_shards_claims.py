@@ -77,6 +77,13 @@ def test_another_machine_is_dead_when_it_is_silent(tmp_path, claims):
     assert not claims.alive("a") and claims.take("a")
 
 
+def test_that_of_another_machine_is_waited_for_until_it_is_dead(tmp_path, claims):
+    other(tmp_path)
+    assert claims.silence("a") == 0
+    other(tmp_path, host="elsewhere")
+    assert claims.silence("a") == 30 and claims.silence("b") == 0
+
+
 def test_a_claim_that_was_never_written_is_not_for_ever(tmp_path, claims):
     (tmp_path / "a.json").touch()
     assert claims.alive("a")

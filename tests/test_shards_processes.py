@@ -49,6 +49,7 @@ def test_options_that_mean_nothing_together_are_refused(capsys, tmp_path):
         (["--padding", "matlab", "--padding-value", "nan"], "not a finite number"),
         (["--targets", "u", "--padding", "matlab", "--sequence-length", "shortest"],
          "cannot be compared"),
+        (["--worst", "-1"], "--worst: not a number of sequences"),
         ([], "where to?"),
     ):  # fmt: skip
         assert main(["evaluate", "net.mat", str(tmp_path), *given]) == 2

@@ -204,6 +204,98 @@ def test_two_do_not_conduct_one_run(capsys, tmp_path, data, monkeypatch):
     process.communicate(b"\n")
 
 
+def test_a_run_may_end_while_another_process_waits_for_it(
+    capsys, tmp_path, data, monkeypatch
+):
+    out = tmp_path / "out"
+    held = []
+    end = conducting.Folder.end
+
+    def ended(folder):
+        held.append((folder.claims / "run.json").exists())
+        end(folder)
+
+    monkeypatch.setattr(conducting.Folder, "end", ended)
+    assert run(capsys, data, out)[0] == 0 and held == [True]
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    claim = {"host": claims.host(), "pid": process.pid}
+    (out / "claims").mkdir()
+    (out / "claims" / "run.json").write_text(
+        json.dumps(claim | {"started": claims.started(process.pid)})
+    )
+    monkeypatch.setattr(
+        conducting.time, "sleep", lambda seconds: shutil.rmtree(out / "claims")
+    )
+    assert run(capsys, data, out, "--resume")[0] == 0
+    assert not (out / "claims").exists()
+    process.communicate(b"\n")
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    capsys, tmp_path, data
+):
+    out = tmp_path / "out"
+    for more, words in (
+        (["--engine", "gpu"], "does not run this LSTM"),
+        (["--engine", "gpu", "--dry-run"], "does not run this LSTM"),
+        (["--engine", "gpu", "--processes", "2"], "does not run this LSTM"),
+        (["--targets", "u,q"], "no column 'q'"),
+        (["--resume", "--targets", "u"], "the columns do not fit the network"),
+    ):
+        code, _, errors = run(capsys, data, out, *more)
+        assert code == 2 and words in errors and not out.exists()
+
+
+def test_quantiles_of_one_name_are_refused(capsys, tmp_path, data):
+    nets = tmp_path / "nets"
+    nets.mkdir()
+    jl.save(load_demo()[0], nets / "a.safetensors")
+    given = data, tmp_path / "out", "--quantiles", "0.05,0.05"
+    code, _, errors = run(capsys, *given, net=nets)
+    assert code == 2 and "quantiles of one name" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_measures_that_are_not_defined_are_null(capsys, tmp_path, data):
+    for path in data.glob("*.parquet"):
+        held = pq.read_table(path)
+        for name in "uv":
+            held = held.set_column(
+                held.column_names.index(name), name, pa.array([2.0] * len(held))
+            )
+        pq.write_table(held, path)
+    out = tmp_path / "out"
+    code, words, _ = run(capsys, data, out, "--targets", "u,v", "--json", "--worst=0")
+    found = json.loads(words)["metrics"]
+    assert code == 0 and found["nse"] is None and found["rmse"] > 0
+    assert json.loads((out / "summary.json").read_text())["metrics"] == found
+
+
+def test_networks_and_data_may_be_moved(capsys, tmp_path, data):
+    net = tmp_path / "net.safetensors"
+    jl.save(load_demo()[0], net)
+    out = tmp_path / "out"
+    assert run(capsys, data, out, net=net)[0] == 0
+    first = hashes(out)
+    (out / "predictions" / "part2.parquet.parquet").unlink()
+    moved = data.rename(tmp_path / "elsewhere"), net.rename(tmp_path / "n.safetensors")
+    given = moved[0], out, "--resume", "--processes", "2"
+    code, _, errors = run(capsys, *given, net=moved[1])
+    assert code == 0 and hashes(out) == first, errors
+
+
+def test_a_dry_run_refuses_what_a_run_would(capsys, tmp_path, data):
+    out = tmp_path / "out"
+    run(capsys, data, out)
+    code, _, errors = run(capsys, data, out, "--dry-run")
+    assert code == 2 and "there is an evaluation in this folder already" in errors
+    code, words, _ = run(capsys, data, out, "--dry-run", "--resume")
+    assert code == 0 and "15 sequences; 0 shards are left" in words
+    code, _, errors = run(capsys, data, out, "--dry-run", "--resume", "--precision",
+                          "double")  # fmt: skip
+    assert code == 2 and "options.precision" in errors
+
+
 def test_dry_run_says_all_and_writes_nothing(capsys, tmp_path, data):
     out = tmp_path / "out"
     code, words, _ = run(capsys, data, out, "--dry-run", "--targets", "u,v")

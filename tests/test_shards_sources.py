@@ -1,5 +1,7 @@
 """Every kind of file gives the sequences that were written into it, to the bit."""
 
+import os
+
 import h5netcdf
 import h5py
 import numpy as np
@@ -80,6 +82,27 @@ def test_parquet_ids_are_numbers_or_categories(tmp_path, given):
         same(read(path, TABLE), given, "4321")
 
 
+def test_columns_of_one_name_are_refused(tmp_path, given):
+    columns = table(given)
+    other = np.full(sum(LENGTHS), 9.0)
+    path = tmp_path / "run.parquet"
+    arrays = list(map(pa.array, [other, *columns.values()]))
+    pq.write_table(pa.Table.from_arrays(arrays, ["a", *columns]), path)
+    with pytest.raises(InputError, match="2 columns are called 'a'"):
+        read(path, TABLE)
+
+
+def test_columns_of_one_name_that_nobody_asks_for(tmp_path, given):
+    columns = table(given)
+    other = np.full(sum(LENGTHS), 9.0)
+    path = tmp_path / "run.parquet"
+    arrays = list(map(pa.array, [other, other, *columns.values()]))
+    pq.write_table(pa.Table.from_arrays(arrays, ["q", "q", *columns]), path)
+    same(read(path, TABLE), given, NAMES)
+    with pytest.raises(InputError, match="2 columns are called 'q'"):
+        read(path, Ask((), ("u", "v"), "id"), features=5)
+
+
 def test_a_file_is_one_sequence_without_a_column_for_it(tmp_path, given):
     path = tmp_path / "run.csv"
     x, _ = given[0]
@@ -156,6 +179,16 @@ def test_columns_that_leave_it_open_are_refused(tmp_path, given):
         assert words in str(refused.value)
 
 
+def test_a_class_may_be_called_none(tmp_path, given):
+    path = tmp_path / "run.parquet"
+    labels = np.repeat(["yes", "none", "7", ""], LENGTHS)
+    pq.write_table(pa.table(table(given) | {"kind": labels}), path)
+    ask = Ask(("a", "b", "c"), ("kind",), "id")
+    found = read(path, ask, once=True, classes=("none", "yes", "7"))
+    expected = [*np.eye(3)[[1, 0, 2]], [np.nan] * 3]
+    np.testing.assert_array_equal([item.y for item in found], expected)
+
+
 def test_labels_and_one_answer_for_each_sequence(tmp_path, given):
     classes = ("no", "yes", "7")
     path = tmp_path / "run.parquet"
@@ -217,10 +250,26 @@ def test_arrays(tmp_path, rng, given, suffix):
     same(read(path, Ask()), [(x, None) for x, _ in given], "pqrs")
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_no_sequences_are_none(tmp_path, suffix):
+    none = {"x": np.ones((0, FEATURES)), "lengths": np.zeros(0, int)}
+    assert read(hold(tmp_path / f"run{suffix}", none), Ask()) == []
+
+
 def test_one_answer_for_each_sequence_of_arrays(tmp_path, given):
     path = hold(tmp_path / "run.npz", ragged(given) | {"y": np.arange(8).reshape(4, 2)})
     found = read(path, Ask((), ("y",), "id"), once=True)
     same(found, [(x, [2 * k, 2 * k + 1]) for k, (x, _) in enumerate(given)], NAMES)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_names_of_steps_are_no_names_of_sequences(tmp_path, given, suffix):
+    x = given[0][0]
+    path = hold(tmp_path / f"run{suffix}", {"x": x, "id": np.arange(len(x)) // 4})
+    with pytest.raises(InputError, match="not one name for each sequence"):
+        read(path, Ask((), (), "id"))
+    hold(path, {"x": x, "id": np.array("p", "S")})
+    same(read(path, Ask((), (), "id")), [(x, None)], ["p"])
 
 
 def test_groups_of_hdf5_are_sequences(tmp_path, given):
@@ -288,6 +337,21 @@ def test_netcdf_over_sequences_and_time(tmp_path, given, monkeypatch):
         read(path, TABLE._replace(sequence=None))
 
 
+def test_whole_numbers_that_name_sequences_keep_their_digits(tmp_path, given):
+    ids = [9007199254740993, 9007199254740992, 7, 8]
+    x = np.stack([given[0][0]] * 4)
+    variables = {n: (("basin", "time"), x[:, :, k]) for k, n in enumerate("abc")}
+    variables["id"] = (("basin",), np.array(ids))
+    path = netcdf(tmp_path / "run.nc", {"basin": 4, "time": 7}, variables)
+    ask = Ask(("a", "b", "c"), (), "id")
+    same(read(path, ask), [(one, None) for one in x], map(str, ids))
+    columns = {n: (("time",), x[0, :, k]) for k, n in enumerate("abc")}
+    columns["id"] = (("time",), np.repeat(ids[:2], (4, 3)))
+    netcdf(path, {"time": 7}, columns)
+    halves = [(part, None) for part in np.split(x[0], [4])]
+    same(read(path, ask), halves, map(str, ids[:2]))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -319,7 +383,21 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path):
     found = sources.Source.of(tmp_path)
     assert [p.name for p in found.files] == ["a.npz", "b.csv", "c.PARQUET"]
     assert found.passed_over == 1
+    (tmp_path / "._a.csv").write_text("hidden")
+    assert sources.Source.of(tmp_path) == (found.files, 2)
     with pytest.raises(InputError, match="no kind of data"):
         sources.Source.of(tmp_path / "notes.md")
     with pytest.raises(InputError, match="no data in it"):
         sources.Source.of(tmp_path / "sub.csv")
+
+
+@pytest.mark.parametrize("name", [b"\xff.csv", b"x" * 245 + b".csv"])
+def test_a_name_that_results_cannot_have_is_refused(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.write_text("a,b,c\n1,2,3\n")
+    except OSError:
+        pytest.skip("no file can be called so here")
+    for given in (tmp_path, path):
+        with pytest.raises(InputError, match="no file can be"):
+            sources.Source.of(given)

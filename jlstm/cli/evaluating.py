@@ -18,7 +18,6 @@ from .options import Engine, Flag, Name, Precision, Toml, load, print_json
 if TYPE_CHECKING:
     from ..network import Network
     from ..shards.manifest import Evaluation, Folder, Options
-    from ..shards.results import Layout
 
 SOME_SET_ASIDE = 1
 """Exit code: the rest is finished."""
@@ -103,6 +102,8 @@ def evaluate(
     matlab = (mini_batch_size, padding_direction, padding_value, sequence_length)
     if padding == "none" and matlab != UNCHANGED:
         raise InputError("these are options of MATLAB's padding", do="--padding matlab")
+    if worst < 0:
+        raise InputError("not a number of sequences", place="--worst", found=worst)
     if not math.isfinite(padding_value):
         raise InputError(
             "not a finite number", place="--padding-value", found=padding_value
@@ -136,22 +137,22 @@ def evaluate(
         quantiles=_quantiles(quantiles),
         worst=worst,
     )
-    folder = Folder(out or Path("predictions"))
-    nets, evaluation = _gathered(net, data, variable, layers, given)
-    if dry_run:
+    folder = None if out is None else Folder(out)
+    first, evaluation = _gathered(net, data, variable, layers, given)
+    if folder is None or dry_run:
+        from ..shards import conducting
         from ..shards.outline import outline, words
 
-        found = outline(folder, evaluation, nets)
+        if folder is not None:
+            conducting.required(folder, evaluation, resume)
+        found = outline(folder, evaluation, first)
         print_json(found) if json else print(words(found))
         return 0
-    from ..shards.job import layout as columns
     from ..shards.processes import Terminated
-
-    layout = columns(nets[0], evaluation.options)
 
     try:
         found = _run(
-            folder, evaluation, layout, resume, coordinator, process_id, processes
+            folder, evaluation, first, resume, coordinator, process_id, processes
         )
     except Terminated:
         return TERMINATED
@@ -165,8 +166,8 @@ def evaluate(
 
 def _gathered(
     net: Path, data: Path, variable: str | None, layers: Path | None, options: Options
-) -> tuple[list[Network], Evaluation]:
-    """The networks, and what the run is about, options checked against them."""
+) -> tuple[Network, Evaluation]:
+    """One of the networks, and what the run is about, options checked against it."""
     import msgspec
 
     from ..evaluation import QUANTILES, MatlabPadding, as_members
@@ -188,13 +189,13 @@ def _gathered(
     if options.padding is not None:
         MatlabPadding(**options.padding)  # what it refuses is refused now
     job.layout(nets[0], options)
-    return nets, manifest.of(files, data, Source.of(data), options)
+    return nets[0], manifest.of(files, data, Source.of(data), options)
 
 
 def _run(
     folder: Folder,
     evaluation: Evaluation,
-    layout: Layout,
+    net: Network,
     resume: bool,
     coordinator: str | None,
     process_id: int | None,
@@ -202,8 +203,9 @@ def _run(
 ) -> dict[str, Any] | None:
     """The summary; None for a process that leaves it to the first one."""
     from ..shards import cluster, conducting
-    from ..shards.job import ready
-    from ..shards.processes import run
+    from ..shards.job import layout, ready, require_engine
+    from ..shards.outline import fitting
+    from ..shards.processes import gpus, run
     from ..shards.working import work
 
     if coordinator is not None:
@@ -214,6 +216,11 @@ def _run(
             with ready(evaluation) as job:
                 work(folder, evaluation, job, k, n)
             return None
+    if not (resume and folder.plan.exists()):
+        # Where other processes take the devices, they find out about the engine.
+        if coordinator is None and ((processes or 1) == 1 or not gpus()):
+            require_engine(net, evaluation.options)
+        fitting(evaluation, net)
     with conducting.conducting(folder, evaluation, resume) as notes:
         for note in notes:
             print(f"jlstm: note: {note}", file=sys.stderr)
@@ -228,11 +235,13 @@ def _run(
                     cluster.meet(coordinator, k, n)
                 with ready(evaluation) as job:
                     work(folder, evaluation, job, k, n, progress)
-        found = conducting.finish(folder, evaluation, layout, deaths)
+        found = conducting.finish(
+            folder, evaluation, layout(net, evaluation.options), deaths
+        )
         for death in deaths:
             print(f"jlstm: note: {death}", file=sys.stderr)
-    if coordinator is None:
-        folder.end()
+        if coordinator is None:
+            folder.end()
     return found
 
 
@@ -251,7 +260,8 @@ def _bar(folder: Folder, evaluation: Evaluation) -> Iterator[Any]:
         TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
     ) as bar:  # fmt: skip
-        task = bar.add_task("reading", total=total)
+        left = len(folder.left(evaluation))
+        task = bar.add_task("reading", total=total, completed=total - left)
 
         def move(sequences: int, steps: int) -> None:
             counted[0] += sequences

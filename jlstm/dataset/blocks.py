@@ -22,7 +22,7 @@ from .files import (
     separator,
     text_blocks,
 )
-from .tables import MISSING, Table
+from .tables import MISSING, Table, find
 
 ROWS = 1 << 16
 """Rows of a block."""
@@ -73,15 +73,17 @@ def _netcdf(path: Path, use: Callable[[Table], Use], rows: int) -> Iterator[Tabl
 
 def _parquet(path: Path, use: Callable[[Table], Use], rows: int) -> Iterator[Table]:
     with opened_parquet(path) as (file, names):
-        chosen = use(Table(str(path), tuple(names), _nothing)).every
-        every = list(names)
-        order = {names[every[k]]: at for at, k in enumerate(chosen)}
+        head = Table(str(path), tuple(names.values()), _nothing)
+        wanted = [head.names[k] for k in use(head).every]
+        for name in wanted:
+            find(head, name)  # which refuses one that several columns have
         before = 0
         for batch in file.iter_batches(
-            batch_size=rows, columns=[every[k] for k in chosen], use_threads=False
+            batch_size=rows, columns=wanted, use_threads=False
         ):
+            order = batch.schema.get_field_index  # they come as the file has them
             yield arrow_table(
-                path, names, lambda k, b=batch: b.column(order[k]), before
+                path, names, lambda k, b=batch, o=order: b.column(o(names[k])), before
             )
             before += batch.num_rows
 

@@ -155,8 +155,8 @@ def _parquet(path: Path) -> Table:
 
 
 @contextmanager
-def opened_parquet(path: Path) -> Iterator[tuple[Any, dict[str, int]]]:
-    """A Parquet file, and the places of its columns by name.
+def opened_parquet(path: Path) -> Iterator[tuple[Any, dict[int, str]]]:
+    """A Parquet file, and the names of its columns by their place in it.
 
     Raises:
         InputError: it is none, also where that is found out while it is open; pyarrow
@@ -172,7 +172,7 @@ def opened_parquet(path: Path) -> Iterator[tuple[Any, dict[str, int]]]:
         with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
             # pandas keeps the index of a frame beside the columns.
             names = {
-                name: k
+                k: name
                 for k, name in enumerate(file.schema_arrow.names)
                 if not name.startswith("__index_level_")
             }
@@ -182,17 +182,17 @@ def opened_parquet(path: Path) -> Iterator[tuple[Any, dict[str, int]]]:
 
 
 def arrow_table(
-    path: Path, names: Mapping[str, int], column: Callable[[int], Any], before: int = 0
+    path: Path, names: Mapping[int, str], column: Callable[[int], Any], before: int = 0
 ) -> Table:
     """A table of columns that pyarrow holds.
 
     Arguments:
         path: the file.
-        names: of the columns, and their places in the file.
+        names: of the columns, by their places in the file.
         column: a column by its place in the file.
         before: rows of the file before these.
     """
-    places = list(names.values())
+    places = list(names)
 
     def values(k: int) -> np.ndarray:
         found = column(places[k])
@@ -203,7 +203,9 @@ def arrow_table(
     def written(k: int) -> list[str | None]:
         return column(places[k]).cast("string").to_pylist()
 
-    return Table(str(path), tuple(names), values, before=before, written=written)
+    return Table(
+        str(path), tuple(names.values()), values, before=before, written=written
+    )
 
 
 def _netcdf(path: Path) -> Table:
@@ -221,7 +223,6 @@ def _netcdf(path: Path) -> Table:
             }
             axis = max(flat.values(), key=sizes.__getitem__, default="")
             names = tuple(name for name, along in flat.items() if along == axis)
-            columns = [unpacked(file.variables[name]) for name in names]
     except OSError as error:
         raise InputError("not a netCDF-4 file", file=path, found=error) from None
     if not names:
@@ -230,11 +231,16 @@ def _netcdf(path: Path) -> Table:
             file=path,
             do="write one variable over time for each column",
         )
+
+    def held(k: int, how: Callable[[Any], Any]) -> Any:
+        with h5netcdf.File(path, "r") as file:
+            return how(file.variables[names[k]])
+
     return Table(
         str(path),
         names,
-        columns.__getitem__,
-        written=lambda k: [None if is_missing(v) else str(v) for v in columns[k]],
+        lambda k: held(k, unpacked),
+        written=lambda k: held(k, spelled),
     )
 
 
@@ -259,6 +265,16 @@ def unpacked(variable: Any, where: Any = ...) -> np.ndarray:
         for name, default in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
     return np.where(filled, np.nan, values * scale + offset)
+
+
+def spelled(variable: Any) -> list[str | None]:
+    """The values of a netCDF variable as text, None where it is filled."""
+    given = np.asarray(variable[...])
+    whole = given.dtype.kind in "iu"  # not all of which a double holds
+    return [
+        None if is_missing(value) else str(raw if whole and value == raw else value)
+        for value, raw in zip(unpacked(variable), given, strict=True)
+    ]
 
 
 def lacking(path: Path, library: str, extra: str) -> InputError:

@@ -162,12 +162,12 @@ def _from_table(table: tables.Table, want: Want, data: Data) -> Raw:
         return table.place(at[0], outs[at[1] if len(outs) > 1 else 0])
 
     if not want.y.time:
-        y = only_answer(y, lambda row, k: table.place(row, outs[k]), table.name)
+        y = only_answer(y, lambda row, k: table.place(row, outs[k]), want, table.name)
     return Raw(Path(table.name).name, x, y, place, table.name)
 
 
 def only_answer(
-    y: np.ndarray, place: Callable[[int, int], str], source: str
+    y: np.ndarray, place: Callable[[int, int], str], want: Want, source: str = ""
 ) -> np.ndarray:
     """The answer that every row gives, `(outputs,)` or a label.
 
@@ -176,7 +176,11 @@ def only_answer(
     """
     found = []
     for k, column in enumerate(y.reshape(len(y), -1).T):
-        there = ~np.isnan(column) if column.dtype.kind == "f" else _there(column)
+        there = (
+            ~np.isnan(column)
+            if column.dtype.kind == "f"
+            else _there(column, want.classes)
+        )
         given = np.flatnonzero(there)
         others = given[column[given] != column[given[0]]] if len(given) else given
         if len(others):
@@ -193,5 +197,6 @@ def only_answer(
     return answer if y.ndim > 1 else answer[0:1].reshape(())
 
 
-def _there(column: np.ndarray) -> np.ndarray:
-    return np.array([not tables.is_missing(v) for v in column], bool)
+def _there(column: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    # A class may be called "none".
+    return np.array([v in classes or not tables.is_missing(v) for v in column], bool)

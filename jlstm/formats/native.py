@@ -139,11 +139,16 @@ def placing(path: str | Path) -> Iterator[BinaryIO]:
     try:
         with writing(path):
             file = open(beside, "xb")  # noqa: SIM115
-        with file:
+        try:
             yield file
             with writing(path):
                 file.flush()
                 os.fsync(file.fileno())
+                file.close()
+        finally:
+            # What did not fit on the disk it tries to write once more, in vain.
+            with suppress(OSError):
+                file.close()
         with writing(path):
             os.replace(beside, target)
     finally:

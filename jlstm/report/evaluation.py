@@ -46,8 +46,8 @@ def write_report(
     names = _names(told, tally)
     summary = tally.summary(names) if tally else {}
     entries = worst.entries if worst else ()
-    metrics = _without_nan(summary) | {
-        "worst": [_without_nan(dict(entry.row)) for entry in entries],
+    metrics = without_nan(summary) | {
+        "worst": [without_nan(dict(entry.row)) for entry in entries],
         "seconds": told.seconds,
         "shards": told.shards,
         "set_aside": [dict(one) for one in told.set_aside],
@@ -113,12 +113,12 @@ def _drawn(name: str, make: Callable[[], Picture | None]) -> Picture | None:
         return Picture(name, "", "", b"", f"{type(error).__name__}: {error}")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON has no NaN; what is not defined is null."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [without_nan(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

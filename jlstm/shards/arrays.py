@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -60,8 +61,10 @@ def read_hdf5(path: Path, want: Want, ask: Ask) -> Iterator[Item]:
 
     try:
         with h5py.File(path, "r") as file:
-            held = {n: v for n, v in file.items() if isinstance(v, h5py.Dataset)}
-            groups = {n: v for n, v in file.items() if isinstance(v, h5py.Group)}
+            # By name: there may be a million, and what is open takes memory.
+            kinds = {str(name): file.get(name, getclass=True) for name in file}
+            held = {n: file[n] for n, kind in kinds.items() if kind is h5py.Dataset}
+            groups = [n for n, kind in kinds.items() if kind is h5py.Group]
             if held and groups:
                 raise InputError(
                     "datasets and groups beside each other: which are the sequences?",
@@ -72,7 +75,8 @@ def read_hdf5(path: Path, want: Want, ask: Ask) -> Iterator[Item]:
                 yield from from_mapping(path.name, held, want, ask)
             called = _one(ask.inputs, "input") or INPUT
             target = _one(ask.targets, "target")
-            for name, group in groups.items():
+            for name in groups:
+                group = file[name]
                 x = _taken(group, called, f"{name}/")[()]
                 y = x if target is None else _taken(group, target, f"{name}/")[()]
                 where = places((called, target or ""), want, f"group '{name}', ")
@@ -90,6 +94,8 @@ def read_mat(path: Path, want: Want, ask: Ask) -> Iterator[Item]:
         InputError, Ambiguous: no such variable; a square matrix.
     """
     if ask.targets:
+        if not ask.inputs:
+            raise InputError("which variable goes in?", file=path, do="--inputs NAME")
         for raw in from_variables(path, want, ask.data):
             yield ask.item(raw, want)
         return
@@ -133,9 +139,11 @@ def from_mapping(
     lengths = None if LENGTHS not in arrays else np.asarray(arrays[LENGTHS])
     names = None
     if ask.sequence is not None:
-        names = [str(n) for n in _text(np.asarray(_taken(arrays, ask.sequence)))]
+        named = _text(np.asarray(_taken(arrays, ask.sequence)))
+        names = [str(name) for name in np.ravel(named)]
     spans = _spans(x, lengths, want)
     if spans is None:
+        _check([x], None, names, False, len(x))
         y = np.asarray(x if y is None else _text(np.asarray(y)))
         where = places((called, target or ""), want)
         yield ask.item(
@@ -171,7 +179,7 @@ def _spans(x: Any, lengths: np.ndarray | None, want: Want) -> Sequence[Any] | No
             expected=len(x),
         )
     ends = np.cumsum(lengths).tolist()
-    return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+    return [slice(a, b) for a, b in pairwise([0, *ends])]
 
 
 def _check(

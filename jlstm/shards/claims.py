@@ -94,11 +94,18 @@ class Claims:
         return self._fresh(path, self._limit if claim else BEAT)
 
     def anybody(self) -> str | None:
-        """A claim of a process that is alive and not this one; None without."""
+        """What a process that is alive and not this one has claimed; None without."""
         for path in sorted(self._folder.glob("*.json")):
-            if self._read(path) != self._me and self.alive(path.name[: -len(".json")]):
-                return path.name
+            name = path.name.removesuffix(".json")
+            if self._read(path) != self._me and self.alive(name):
+                return name
         return None
+
+    def silence(self, name: str) -> float:
+        """Seconds after which the claimer of something is known to be dead."""
+        claim = self._read(self._path(name))
+        here = claim is None or claim.get("host") == self._me["host"]
+        return 0.0 if here else self._limit
 
     def wait(self, seconds: float) -> bool:
         """Wait for others; whether these claims have been closed meanwhile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import InputError
@@ -36,16 +36,13 @@ def conducting(
     Raises:
         InputError: there is a run, or another one, or it is being computed.
     """
-    notes: list[str] = []
     goes_on = resume and folder.plan.exists()
-    if goes_on:
-        notes += folder.require_same(evaluation)
-    else:
-        folder.require_new()
+    notes = required(folder, evaluation, resume)
     claims = Claims(folder.claims)
     try:
         _wait(folder, claims)
         if goes_on:
+            folder.moved(evaluation)
             for shard in folder.tidy(evaluation):
                 notes.append(f"{shard} is computed again: its result has changed")
         else:
@@ -53,21 +50,39 @@ def conducting(
         yield notes
     finally:
         claims.close(RUN)
+        with suppress(OSError):
+            folder.claims.rmdir()  # which it is not, unless it is empty
+
+
+def required(folder: Folder, evaluation: Evaluation, resume: bool) -> list[str]:
+    """Refuse a folder in which a run can neither be begun nor gone on with.
+
+    Returns:
+        what is to be told about a run that goes on.
+
+    Raises:
+        InputError: there is a run, or another one.
+    """
+    if resume and folder.plan.exists():
+        return folder.require_same(evaluation)
+    folder.require_new()
+    return []
 
 
 def _wait(folder: Folder, claims: Claims) -> None:
     """Take the run, once the processes of one that was killed have ended."""
     begin = time.monotonic()
     while True:
+        native.make_folder(folder.claims)  # who ended meanwhile has removed it
         mine = claims.take(RUN)
-        other = claims.anybody() if mine else f"{RUN}.json"
+        other = claims.anybody() if mine else RUN
         if other is None:
             return
-        if time.monotonic() - begin > PATIENCE:
+        if time.monotonic() - begin > PATIENCE + claims.silence(other):
             raise InputError(
                 "the evaluation in this folder is being computed",
                 file=folder.out,
-                found=f"a living process holds {folder.claims / other}",
+                found=f"a living process holds {folder.claims / other}.json",
                 do="wait for it, or end it",
             )
         time.sleep(0.1)
@@ -108,20 +123,18 @@ def finish(
 
 def summary(folder: Folder, evaluation: Evaluation) -> dict[str, Any]:
     """What is finished so far, in a few figures."""
-    records = list(folder.records(evaluation))
-    failures = list(folder.failures(evaluation))
-
-    def total(what: str) -> Any:
-        return sum(record[what] for record in records)
-
+    finished, total = 0, dict.fromkeys(("sequences", "steps", "bytes", "seconds"), 0)
+    for record in folder.records(evaluation):  # each of which holds a tally
+        finished += 1
+        total = {what: count + record[what] for what, count in total.items()}
     return {
         "shards": len(evaluation.shards),
-        "finished": len(records),
-        "set_aside": failures,
+        "finished": finished,
+        "set_aside": list(folder.failures(evaluation)),
         "passed_over": evaluation.passed_over,
         "networks": len(evaluation.networks),
-        "sequences": total("sequences"),
-        "steps": total("steps"),
-        "bytes": total("bytes"),
-        "seconds_of_work": round(total("seconds"), 3),
+        "sequences": total["sequences"],
+        "steps": total["steps"],
+        "bytes": total["bytes"],
+        "seconds_of_work": round(total["seconds"], 3),
     }

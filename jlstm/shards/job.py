@@ -15,6 +15,7 @@ from ..dataset.kinds import Want
 from ..dataset.reading import wanted
 from ..errors import InputError
 from ..evaluation import Evaluator, MatlabPadding
+from ..forward import forward
 from ..network import Network
 from .kinds import Ask
 from .manifest import Evaluation, Net, Options, sha256
@@ -88,7 +89,34 @@ def layout(net: Network, options: Options) -> Layout:
     )  # fmt: skip
     if len({*found.columns, *OWN}) < len(found.columns) + len(OWN):
         found = found._replace(outputs=names)
+    if len({*found.columns}) < len(found.columns):
+        raise InputError(
+            "quantiles of one name",
+            found=", ".join(map(str, options.quantiles or ())),
+            expected="no quantile twice",
+        )
     return found
+
+
+def require_engine(net: Network, options: Options) -> None:
+    """Refuse an engine that does not run the network; nothing is computed.
+
+    It looks at the devices, and so is only for a process that may take them.
+
+    Raises:
+        Unsupported: the engine was named and does not run a layer.
+    """
+    want = wanted(net)
+    dtype = np.dtype(DTYPES[options.precision])
+    with jax.enable_x64(dtype == np.float64):
+        net = net.astype(dtype)
+        x = jax.ShapeDtypeStruct((want.least, *want.tail), dtype)
+        jax.eval_shape(
+            lambda x: forward(
+                net, {net.inputs[0]: x}, net.initial, engine=options.engine
+            ),
+            x,
+        )
 
 
 def resolved(nets: Sequence[Network], options: Options) -> Options:

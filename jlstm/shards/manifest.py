@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -33,8 +32,6 @@ PACKAGES = ("jlstm", "jax", "jaxlib", "numpy", "pyarrow")
 ENDS = 1 << 16
 """Bytes at either end of a file that its hash is of."""
 FOLDERS = ("predictions", "records", "failed", "claims", "scores")
-
-
 SCORES = (".parquet", ".npz")
 """Files of a shard in `scores`: a row a sequence, and the worst of them."""
 RUN = "run"
@@ -95,7 +92,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     def path(self, shard: str) -> Path:
         """Where a shard lies."""
         source = Path(self.source)
-        return source / shard if source.is_dir() else source
+        alone = source.name == shard and not source.is_dir()
+        return source if alone else source / shard
 
 
 def of(
@@ -235,6 +233,13 @@ class Folder:
             raise InputError("there is no evaluation in this folder", file=self.out)
         return _decoded(self.plan, Evaluation)
 
+    def moved(self, now: Evaluation) -> None:
+        """Note where networks and data lie now; other processes look there."""
+        then = self.evaluation()
+        now = msgspec.structs.replace(now, versions=then.versions)
+        if now != then:
+            native.write_whole(self.plan, as_json(msgspec.to_builtins(now)))
+
     def require_same(self, now: Evaluation) -> list[str]:
         """Refuse to go on with other networks, options or data.
 
@@ -270,13 +275,9 @@ class Folder:
         Returns:
             the shards whose results were not as their records say.
         """
-        for name in (".", *FOLDERS):
-            native.remove_parts(self.out / name)
+        for name in FOLDERS:
             native.make_folder(self.out / name)
-        for path in (*self.claims.iterdir(), *(self.out / "failed").iterdir()):
-            if path != self.claims / f"{RUN}.json":
-                with suppress(OSError):
-                    path.unlink()
+        self._remove((".", *FOLDERS), self.claims, self.out / "failed")
         wrong = []
         for shard in evaluation.shards:
             record = self.record(shard.name)
@@ -314,13 +315,21 @@ class Folder:
         return [s.name for s in evaluation.shards if f"{s.name}.json" not in done]
 
     def end(self) -> None:
-        """Remove what is only there while a run goes on; only when nobody computes."""
-        for name in FOLDERS:
-            native.remove_parts(self.out / name)
-        shutil.rmtree(self.claims, ignore_errors=True)
+        """Remove what is only there while a run goes on; only by who conducts it."""
+        self._remove((*FOLDERS,), self.claims)
         for name in ("failed", "scores"):
             with suppress(OSError):
                 (self.out / name).rmdir()  # which it is not, unless it is empty
+
+    def _remove(self, parts: tuple[str, ...], *folders: Path) -> None:
+        """Remove parts of files, and what lies in folders but the claim of the run."""
+        for name in parts:
+            native.remove_parts(self.out / name)
+        for folder in folders:
+            for path in folder.iterdir():
+                if path != self.claims / f"{RUN}.json":
+                    with suppress(OSError):
+                        path.unlink()
 
 
 def as_json(value: Any, indent: int | None = 2) -> bytes:

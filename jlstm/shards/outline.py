@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from ..dataset.blocks import READERS as TABLES
@@ -11,30 +12,54 @@ from ..dataset.blocks import Use, read_blocks
 from ..dataset.kinds import Want
 from ..dataset.reading import wanted
 from ..dataset.tables import Table
+from ..errors import JlstmError
 from ..inspection import engine_table
 from ..network import Network
 from . import sources
 from .conducting import summary
-from .job import asked, layout
-from .kinds import Ask, Columns
+from .job import asked, layout, require_engine
+from .kinds import Ask, Columns, Item
 from .manifest import Evaluation, Folder
 
 
-def outline(
-    folder: Folder, evaluation: Evaluation, nets: Sequence[Network]
-) -> dict[str, Any]:
-    """What `--dry-run` tells; the first sequence is read, nothing is written.
+def fitting(evaluation: Evaluation, net: Network) -> tuple[Path, Item | None]:
+    """The first file that the network takes, and its first sequence.
 
     Raises:
-        JlstmError: the first file does not fit the networks.
+        JlstmError: it takes none of them; what is wrong with the first.
+    """
+    want, ask = wanted(net), asked(evaluation.options)
+    refused: JlstmError | None = None
+    for shard in evaluation.shards:
+        path = evaluation.path(shard.name)
+        try:
+            with closing(sources.read(path, want, ask)) as items:
+                return path, next(items, None)
+        except JlstmError as error:
+            refused = refused or error
+    assert refused is not None  # no evaluation is without a shard
+    raise refused
+
+
+def outline(folder: Folder | None, evaluation: Evaluation, net: Network) -> Any:
+    """What `--dry-run` tells; a sequence is read, nothing is written.
+
+    Arguments:
+        folder: where to, if that is known.
+        evaluation: what is to be done.
+        net: one of the networks.
+
+    Raises:
+        JlstmError: no file fits the networks, or the engine does not.
     """
     options = evaluation.options
-    want, ask = wanted(nets[0]), asked(options)
-    first = evaluation.path(evaluation.shards[0].name)
-    item = next(iter(sources.read(first, want, ask)), None)
-    inputs, targets = _columns(first, want, ask)
-    rows = engine_table(nets[0])["layers"]
-    done = summary(folder, evaluation)
+    require_engine(net, options)
+    first, item = fitting(evaluation, net)
+    inputs, targets = _columns(first, wanted(net), asked(options))
+    rows = engine_table(net)["layers"]
+    left, done = len(evaluation.shards), {"finished": 0, "sequences": 0}
+    if folder is not None:
+        left, done = len(folder.left(evaluation)), summary(folder, evaluation)
     return {
         "read": {
             "from": evaluation.source,
@@ -60,12 +85,12 @@ def outline(
             },
         },
         "write": {
-            "to": str(folder.out),
-            "columns": list(layout(nets[0], options).names),
+            "to": str(folder.out) if folder else None,
+            "columns": list(layout(net, options).names),
         },
         "done": {
             "shards": done["finished"],
-            "left": len(folder.left(evaluation)),
+            "left": left,
             "sequences": done["sequences"],
         },
     }
@@ -90,7 +115,7 @@ def words(found: dict[str, Any]) -> str:
         "engines": ", ".join(layers) or "no recurrent layer",
         "padding": ", ".join(f"{k} {v}" for k, v in (compute["padding"] or {}).items())
         or "none: an answer does not depend on its batch mates",
-        "write": f"one Parquet file a shard to {write['to']}",
+        "write": f"one Parquet file a shard to {write['to'] or '--out FOLDER'}",
         "columns": ", ".join(write["columns"]),
         "done": f"{done['shards']} shards, {done['sequences']:,} sequences; "
         f"{done['left']} shards are left",

@@ -139,20 +139,19 @@ def environment(k: int, count: int) -> dict[str, str]:
     here = str(Path(__file__).resolve().parents[2])
     ways = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(ways)}
-    gpus = _gpus()
-    if not gpus:
+    if not (found_gpus := gpus()):
         return found
-    if count > len(gpus):
+    if count > len(found_gpus):
         raise InputError(
             "a process takes a GPU for itself",
             found=f"{count} processes",
-            expected=f"at most {len(gpus)}",
+            expected=f"at most {len(found_gpus)}",
             do="fewer --processes, or none of the GPUs: JAX_PLATFORMS=cpu",
         )
-    return found | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[k::count])}
+    return found | {"CUDA_VISIBLE_DEVICES": ",".join(found_gpus[k::count])}
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     """The GPUs of NVIDIA that JAX would use here."""
     platforms = os.environ.get("JAX_PLATFORMS", "")
     if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):

@@ -150,7 +150,8 @@ class Results:
         self._writer.close()
 
     def _write(self, count: int) -> None:
-        every = np.concatenate(self._parts)
+        parts = self._parts
+        every = parts[0] if len(parts) == 1 else np.concatenate(parts)
         rows, rest = every[:count], every[count:]
         ends = np.cumsum(self._counts) - self._skipped
         taken = int(np.searchsorted(ends, count))  # sequences that end before the cut

@@ -7,7 +7,7 @@ worst of them; its tally goes into its record.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,8 @@ class Scores:
         if self._writer is None:
             file = self._open.enter_context(placing(self._path(".parquet")))
             self._writer = pa.parquet.ParquetWriter(file, table.schema)
+            # Where that fails there is an error already, and nothing is kept.
+            self._open.enter_context(suppress(OSError))
             self._open.callback(self._writer.close)
         with writing(self._path(".parquet")):
             self._writer.write_table(table)
@@ -146,11 +148,11 @@ def report(
 ) -> dict[str, Any] | None:
     """The measures over all sequences, `metrics.json`, pictures and `report.html`.
 
-    None where nothing had a target.
+    None where nothing had a target; a measure that is not defined is None.
     """
     if (found := pooled(folder, evaluation)) is None:
         return None
-    from ..report.evaluation import write_report
+    from ..report.evaluation import without_nan, write_report
 
     tally, worst = found
     outline = summary | msgspec.to_builtins(evaluation)
@@ -163,4 +165,4 @@ def report(
         "table": "scores/*.parquet",
     }
     write_report(folder.out, outline, tally, worst, rows(folder, evaluation))
-    return tally.summary(layout.outputs)["all"]
+    return without_nan(tally.summary(layout.outputs)["all"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.files import lacking, unpacked
+from ..dataset.files import lacking, spelled, unpacked
 from ..dataset.kinds import Raw, Want
 from ..dataset.tables import Table, numbers, words
 from ..errors import InputError
@@ -64,7 +64,7 @@ def _rows(
     names = [f"{path.name}[{k}]" for k in range(1, count + 1)]
     if ask.sequence:
         _same_axes(variables, (ask.sequence,), axes[:1])
-        names = [str(v) for v in unpacked(variables[ask.sequence])]
+        names = [_named(v, ask.sequence) for v in spelled(variables[ask.sequence])]
     labelled = 0 < len(ask.targets) < want.y.channels
     rows = max(1, NUMBERS // max(1, steps * (len(inputs) + len(ask.targets))))
     every = (*inputs, *ask.targets)
@@ -104,6 +104,12 @@ def _item(
 
     y = np.asarray(y) if y is not None else x
     return ask.item(Raw(name, x, y, place, table.name), want)
+
+
+def _named(name: str | None, variable: str) -> str:
+    if name is None:
+        raise InputError("a sequence without a name", place=f"variable '{variable}'")
+    return name
 
 
 def _held(variable: Any, some: slice) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..dataset import tables
 from ..dataset.kinds import Want
 from ..errors import InputError, JlstmError
 from . import arrays, slices, tabular
-from .kinds import Ask, Item
+from .kinds import SAY_WHICH, Ask, Item
 
 Reader = Callable[[Path, Want, Ask], Iterator[Item]]
 READERS: dict[str, Reader] = {
@@ -25,6 +26,7 @@ READERS: dict[str, Reader] = {
     ".mat": arrays.read_mat,
 }
 """What reads a file, by its suffix."""
+LONGEST_NAME = 255 - len(".parquet")
 
 
 class Source(NamedTuple):
@@ -43,9 +45,10 @@ class Source(NamedTuple):
         """A file, or the files in a folder.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or its results could not be called like it.
         """
         if path.is_file() and path.suffix.lower() in READERS:
+            _require_name(path)
             return cls([path], 0)
         if path.is_file() or not path.exists():
             raise InputError(
@@ -54,13 +57,35 @@ class Source(NamedTuple):
                 expected=", ".join(READERS),
             )
         held = [p for p in path.iterdir() if p.is_file()]
-        found = sorted(p for p in held if p.suffix.lower() in READERS)
+        found = sorted(p for p in held if _is_data(p))
         if not found:
             raise InputError("no data in it", file=path, expected=", ".join(READERS))
+        for one in found:
+            _require_name(one)
         return cls(found, len(held) - len(found))
 
 
-def read(path: Path, want: Want, ask: Ask) -> Iterator[Item]:
+def _is_data(path: Path) -> bool:
+    # Hidden files are those of a system, "._a.csv" of macOS beside "a.csv".
+    return path.suffix.lower() in READERS and not path.name.startswith(".")
+
+
+def _require_name(path: Path) -> None:
+    try:
+        size = len(path.name.encode())
+    except UnicodeEncodeError:
+        size = None
+    if size is None or size > LONGEST_NAME:
+        raise InputError(
+            "the results of a file are called like it, and no file can be",
+            file=path,
+            found="a name that is no text" if size is None else f"{size} bytes",
+            expected=f"at most {LONGEST_NAME} bytes of UTF-8",
+            do="rename it",
+        )
+
+
+def read(path: Path, want: Want, ask: Ask) -> Generator[Item, None, None]:
     """The sequences of a file, one after the other.
 
     Raises:
@@ -70,4 +95,10 @@ def read(path: Path, want: Want, ask: Ask) -> Iterator[Item]:
     try:
         yield from READERS[path.suffix.lower()](path, want, ask)
     except JlstmError as error:
+        if error.do == tables.SAY_WHICH:
+            error.do = SAY_WHICH
         raise error.within(file=path) from None
+    except Exception as error:
+        # Whatever a library makes of a broken file, the others are to be finished.
+        found = f"{type(error).__name__}: {error}"
+        raise InputError("cannot be read", file=path, found=found) from error

@@ -116,5 +116,5 @@ def _joined(
         return f"{within}row {first + (at[0] if at else 0) + 1}, column '{names[k]}'"
 
     if columns.targets and not want.y.time:
-        y = only_answer(y, lambda row, k: place("y", (row, k)), "")
+        y = only_answer(y, lambda row, k: place("y", (row, k)), want)
     return ask.item(Raw(name, x, y, place, ""), want)

@@ -116,9 +116,6 @@ def _read(
             yield from windows(sources.read(path, job.want, job.ask), job.unit)
         except JlstmError as error:
             yield _End(str(error))
-        except Exception as error:
-            # Whatever a library makes of a broken file, the others are to be finished.
-            yield _End(f"{name}: {type(error).__name__}: {error}")
         else:
             yield _End()
 

@@ -92,7 +92,9 @@ class Worst:
         """
         place = badness(dict(row))
         full = len(self.entries) >= self.count
-        if place is None or (full and place >= _place(self.entries[-1])):
+        if place is None or (
+            full and (not self.entries or place >= _place(self.entries[-1]))
+        ):
             return
         entry = Entry(dict(row), _signals(x, y, target, band, "accuracy" in row))
         self._keep((*self.entries, entry))
