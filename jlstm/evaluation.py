@@ -113,7 +113,8 @@ class Evaluator:
         self._nets = as_members(net)
         self._net = self._nets[0]
         self._alone = isinstance(net, Network)
-        self._padding = padding
+        self._padding, self._mesh = padding, mesh
+        self._given_size, self._engine = batch_size, engine
         self._intake = Intake(self._net)
         if engine not in ENGINES:
             raise InputError(
@@ -125,6 +126,17 @@ class Evaluator:
         self._size = _batch_size(batch_size, self._programs.devices)
         self._before = self._programs.compilations
         self._cuts = slots.goes_on(self._net)
+
+    def __reduce__(self) -> Any:
+        """Another process has devices of its own, and compiles for them."""
+        if self._mesh is not None:
+            raise InputError(
+                "an evaluator with a mesh stays in its process",
+                found="devices of this one",
+                do="leave the mesh out, or make the evaluator where it is used",
+            )
+        net = self._net if self._alone else self._nets
+        return _remade, (net, self._padding, self._given_size, self._engine)
 
     @property
     def compilations(self) -> int:
@@ -157,7 +169,7 @@ class Evaluator:
         timed = [self._net.shapes[ref].time for ref in self._net.outputs]
         return [
             tuple(
-                a[:, self._padding.kept(count, room)] if over_time else a
+                self._padding.cut(a, count, room) if over_time else a
                 for a, over_time in zip(answer, timed, strict=True)
             )
             for answer, count, room in zip(
@@ -183,13 +195,25 @@ class Evaluator:
         unit = 1 if self._padding is None else self._padding.mini_batch_size
         start, numbers = 0, 0
         for k in range(0, len(items), unit):
-            more = sum(a.size for item in items[k : k + unit] for a in item.values())
+            some = items[k : k + unit]
+            if unit > 1:  # they are made as long as the longest of them
+                more = len(some) * max(_numbers(item) for item in some)
+            else:
+                more = _numbers(some[0])
             if numbers and numbers + more > WINDOW:
                 yield slice(start, k)
                 start, numbers = k, 0
             numbers += more
         if items:
             yield slice(start, len(items))
+
+
+def _remade(net: Any, padding: Any, batch_size: Any, engine: str) -> Evaluator:
+    return Evaluator(net, padding=padding, batch_size=batch_size, engine=engine)
+
+
+def _numbers(item: Item) -> int:
+    return sum(a.size for a in item.values())
 
 
 def _steps(item: Item) -> int:

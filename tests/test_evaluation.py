@@ -6,6 +6,7 @@ What is right is computed here in NumPy, in double precision, sequence by sequen
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import jax
 import numpy as np
@@ -222,6 +223,84 @@ def test_compressor_is_predict_one_by_one(nets):
     assert apart(evaluate(net, xs), wanted) < 1e-6
 
 
+def test_what_is_said_at_the_end_is_heard_at_every_step():
+    """y_t = h_t + H_T: a vector of one layer is added to the steps of another."""
+    case = Case("lstm")
+    cell = case.net.layers["cell"]
+    layers = {
+        "in": L.Input((C,)), "steps": cell,
+        "end": dataclasses.replace(cell, output_mode="last"), "sum": L.Addition(),
+    }  # fmt: skip
+    graph = [
+        Node("in", ()), Node("steps", ("in",)), Node("end", ("in",)),
+        Node("sum", ("steps", "end")),
+    ]  # fmt: skip
+    zero, xs = np.zeros(H), case.sequences((40, 7, 33))
+    hs = [oracles.loop(LSTM_CELL, case.ws[0], x, zero, zero)["h"] for x in xs]
+    found = evaluate(Network.build(layers, graph), xs)
+    assert apart(found, [h + h[-1] for h in hs]) < 1e-6
+
+
+def test_outputs_of_another_length_than_the_sequence():
+    """More steps come out than go in, or steps where none went in."""
+    padded = Network.build({"in": L.Input((C,)), "pad": L.Padding1D(2, 1, 0.5)})
+    xs = Case("lstm").sequences((4, 9, 4))
+    wanted = [np.pad(x, ((2, 1), (0, 0)), constant_values=0.5) for x in xs]
+    assert apart(evaluate(padded, xs), wanted) == 0
+    with pytest.raises(InputError, match="which steps of the output"):
+        evaluate(padded, xs, padding=MatlabPadding(3))
+    # Nothing is filled in where all are as long.
+    found = evaluate(padded, xs[::2], padding=MatlabPadding(3))
+    assert apart(found, wanted[::2]) == 0
+    vector = L.Input((C,), time=False)
+    repeated = Network.build({"in": vector, "repeat": L.Repeat(6)})
+    wanted = [np.tile(x[0], (6, 1)) for x in xs]
+    assert apart(evaluate(repeated, [x[0] for x in xs]), wanted) == 0
+
+
+@pytest.mark.parametrize("kind", ["lstm", "lstm last"])
+def test_long_sequences_are_laid_out_a_few_calls_at_a_time(kind, monkeypatch):
+    case = Case(kind)
+    xs = case.sequences((190, *LENGTHS, 100))
+    wanted = [case.answer(x)[0] for x in xs]
+    evaluator = Evaluator(case.net, mesh=one_device())
+    whole_ = evaluator(xs)
+    assert apart(whole_, wanted) < 1e-6
+    laid_out = []
+    inner = slots._laid_out
+    monkeypatch.setattr(
+        slots, "_laid_out", lambda *a: laid_out.append(a[-1]) or inner(*a)
+    )
+    monkeypatch.setattr(slots, "ROOM", 2000)
+    found = evaluator(xs)
+    assert len(laid_out) > 3 and max(map(np.prod, laid_out)) * (C + OUT) <= 2000
+    assert all(np.array_equal(a, b) for a, b in zip(found, whole_, strict=True))
+
+
+def test_networks_without_parameters():
+    net = Network.build({"in": L.Input((C,)), "relu": L.Activation("relu")})
+    xs = Case("lstm").sequences((4, 9))
+    assert apart(evaluate(net, xs), [np.maximum(x, 0) for x in xs]) == 0
+
+
+@pytest.mark.parametrize("kind", ["lstm", "lstm both"])
+def test_answers_are_the_callers(kind):
+    case = Case(kind)
+    (y,) = evaluate(case.net, case.sequences((7,)))
+    y -= 1
+
+
+def test_an_evaluator_goes_to_another_process():
+    case = Case("lstm")
+    xs = case.sequences((4, 9))
+    evaluator = Evaluator([case.net], padding=MatlabPadding(2, "left"), batch_size=8)
+    other = pickle.loads(pickle.dumps(evaluator))
+    wanted, found = evaluator(xs), other(xs)
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    with pytest.raises(InputError, match="devices"):
+        pickle.dumps(Evaluator(case.net, mesh=one_device()))
+
+
 # --- MATLAB's padding -----------------------------------------------------------------
 
 
@@ -317,6 +396,14 @@ def test_spread_of_one_and_of_large_numbers():
     assert spread(far).std == pytest.approx(np.std(np.arange(5.0), ddof=1), rel=1e-6)
     with pytest.raises(InputError, match="quantile"):
         evaluate([Case("lstm").net], [np.zeros((3, C))], quantiles=(0.5, 5))
+
+
+def test_the_order_of_layers_is_no_part_of_an_architecture():
+    net = Case("lstm").net
+    sorted_ = jax.tree.map(np.array, net)
+    assert list(sorted_.layers) != list(net.layers)
+    (one,) = evaluate([net, sorted_], [np.ones((3, C))])
+    assert not one.std.any()
 
 
 def test_networks_that_differ_are_no_ensemble():

@@ -336,6 +336,34 @@ def test_several_inputs_outputs_and_the_last_step_so_far(rng, double):
     close(found.inputs[0, :, 1], future[:, 0])
 
 
+@pytest.mark.parametrize("wiring", ["behind the last step", "added to every step"])
+def test_what_a_layer_says_last_goes_on_at_every_step(wiring, rng, double):
+    """Single steps, and not a run over the history in which there is one last step."""
+    layers = {"in": L.Input((3,)), "last": lstm(rng, 3, 3, output_mode="last")}
+    graph = [Node("in", ()), Node("last", ("in",))]
+    if wiring == "behind the last step":
+        layers["end"] = lstm(rng, 3, 3)
+        graph.append(Node("end", ("last",)))
+    else:
+        layers |= {"sum": L.Addition(), "end": lstm(rng, 3, 3)}
+        graph += [Node("sum", ("in", "last")), Node("end", ("sum",))]
+    net = Network.build(layers, graph).astype("float64")
+    x = rng.normal(size=(9, 3))
+
+    def plain(history):
+        stream = Stream(net)
+        ys = [stream.step(one) for one in history]
+        for _ in range(4):
+            ys.append(stream.step(ys[-1]))
+        return ys[-4:]
+
+    close(forecast(net, x, 4).mean, plain(x))
+    both = forecast(net, [x[:5], x], 4)
+    close(both.mean, [plain(x[:5]), plain(x)])
+    rolling = forecast(net, x, 4, starts=range(2, 9, 3))
+    close(rolling.mean, [plain(x[:k]) for k in (2, 5, 8)])
+
+
 def test_derivatives_against_finite_differences(x, u, double):
     # Of the equations, so that the differences are not those of what they judge.
     stacks = [draw(sizes=SIZES), draw(seed=8, sizes=SIZES)]

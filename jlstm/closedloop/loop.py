@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..evaluating.slots import goes_on
 from ..forward import forward
 from ..network import Network, State, step
 from ..packing import packed
@@ -61,6 +62,8 @@ def opened(
 
 def _run(net: Network, state: State, x: Array, length: Any, engine: str) -> Standing:
     """A history in open loop."""
+    if not goes_on(net):
+        return _run_by_steps(net, state, x, length)
     xs = by_name(net, x)
     after, values, _ = forward(net, xs, state, length=length, engine=engine)
     end = (x.shape[0] if length is None else length) - 1
@@ -71,6 +74,28 @@ def _run(net: Network, state: State, x: Array, length: Any, engine: str) -> Stan
     shapes = net.shapes
     ys = [at(values[ref]) if shapes[ref].time else values[ref] for ref in net.outputs]
     return Standing(after, at(x), _flat(ys, x.dtype))
+
+
+def _run_by_steps(net: Network, state: State, x: Array, length: Any) -> Standing:
+    """Step by step: where a layer takes what another one says last, that differs."""
+    once, shapes = packed(net), net.shapes
+    width = sum(shapes[ref].features for ref in net.outputs)
+
+    def take(before: Standing, given: tuple[Array, Array]) -> tuple[Standing, None]:
+        number, x = given
+        after = _stepped(once, before.state, x)
+        if length is not None:
+            after = jax.tree.map(partial(jnp.where, number < length), after, before)
+        return after, None
+
+    begin = Standing(state, x[0], jnp.zeros(width, x.dtype))
+    return jax.lax.scan(take, begin, (jnp.arange(x.shape[0], dtype="int32"), x))[0]
+
+
+def _stepped(once: Network, state: State, x: Array) -> Standing:
+    """A step of a packed network."""
+    state, y = step(once, state, by_name(once, x))
+    return Standing(state, x, _flat(y if isinstance(y, tuple) else (y,), x.dtype))
 
 
 @partial(jax.jit, static_argnames=("wires", "steps", "single"))
@@ -91,9 +116,8 @@ def closed(
 
         def turn(before: Standing, u: Array) -> tuple[Standing, tuple[Array, Array]]:
             x = wires.following(before.y, before.x, u, *by)
-            state, y = step(once, before.state, by_name(net, x))
-            y = _flat(y if isinstance(y, tuple) else (y,), x.dtype)
-            return Standing(state, x, y), (x, y)
+            after = _stepped(once, before.state, x)
+            return after, (x, after.y)
 
         after, (xs, ys) = jax.lax.scan(turn, standing, u, length=steps)
         return after.state, xs, ys

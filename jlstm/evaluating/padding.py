@@ -98,13 +98,25 @@ class MatlabPadding:
 
         return {name: one(a) for name, a in item.items()}
 
-    def kept(self, steps: int, room: int) -> slice:
-        """Which steps of an output belong to a sequence of `steps`."""
+    def cut(self, output: np.ndarray, steps: int, room: int) -> np.ndarray:
+        """What belongs to a sequence of `steps` of an output `(members, time, ...)`.
+
+        Raises:
+            InputError: something was filled in, and the output has not the steps of
+                what went in.
+        """
         if room <= steps:
-            return slice(0, room)
-        return (
-            slice(0, steps) if self.direction == "right" else slice(room - steps, room)
-        )
+            return output
+        if output.shape[1] != room:
+            raise InputError(
+                "it is not known which steps of the output belong to the sequence",
+                found=f"{output.shape[1]} steps of output, of {steps} steps and "
+                f"{room - steps} that were filled in",
+                expected=f"{room} steps of output",
+                do="evaluate without padding",
+            )
+        kept = slice(steps) if self.direction == "right" else slice(room - steps, room)
+        return output[:, kept]
 
 
 def _is_count(value: Any) -> bool:

@@ -36,8 +36,8 @@ class Programs:
         # Copied first: JAX may otherwise go on reading the memory of a NumPy array.
         stacked = jax.tree.map(lambda *a: np.stack(a), *map(bare, nets))
         self.nets = jax.device_put(stacked, self._sharding(PartitionSpec()))
-        self.members = len(nets)
-        self._compiled = _compiled(mesh, engine)
+        self.members, self.dtype = len(nets), nets[0].dtype
+        self._compiled = _compiled(mesh, engine, self.members)
 
     @property
     def compilations(self) -> int:
@@ -74,7 +74,7 @@ class Programs:
 
 
 @functools.cache
-def _compiled(mesh: Mesh | None, engine: str) -> Any:
+def _compiled(mesh: Mesh | None, engine: str, members: int) -> Any:
     def one(net: Any, state: Any, fresh: Any, xs: Any, length: Any) -> Any:
         start = jax.tree.map(
             lambda old, new: jnp.where(fresh, new, old), state, net.initial
@@ -89,8 +89,9 @@ def _compiled(mesh: Mesh | None, engine: str) -> Any:
         )
 
     def all_members(nets: Any, state: Any, fresh: Any, xs: Any, lengths: Any) -> Any:
-        if jax.tree.leaves(nets)[0].shape[0] > 1:
-            every = jax.vmap(batch, in_axes=(0, 0, None, None, None))
+        if members > 1:
+            axes = (0, 0, None, None, None)
+            every = jax.vmap(batch, in_axes=axes, axis_size=members)
             return every(nets, state, fresh, xs, lengths)
         # A single network is not mapped over: no engine then has to do without it.
         alone, start = jax.tree.map(lambda a: a[0], (nets, state))
@@ -128,6 +129,13 @@ def as_mesh(mesh: Any) -> Mesh | None:
                 "sequences are spread along one axis",
                 found=f"a mesh of {mesh.devices.ndim} axes",
                 expected="a mesh of one axis",
+            )
+        if mesh.is_multi_process:
+            raise InputError(
+                "the mesh has devices of other processes",
+                found=f"{mesh.size} devices",
+                expected="devices of this process",
+                do="evaluate in each process what is its share",
             )
         devices = list(mesh.devices.flat)
     else:

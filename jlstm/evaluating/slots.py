@@ -9,10 +9,12 @@ is padded but the last piece of each sequence.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..graph import Node
 from ..network import Network
 from ..pytree import Shape
 from .intake import Item
@@ -26,23 +28,30 @@ WASTE = 1.1
 """A longer piece is taken while it makes the work no more than so many times larger."""
 OVERHEAD = 16
 """What a step of a batch costs besides its sequences, counted in these."""
+ROOM = 2**25
+"""Numbers of inputs and outputs, empty slots among them, that are laid out at once."""
 AHEAD = 2
 """Calls that may be on their way before the first is waited for."""
 
 
 def goes_on(net: Network) -> bool:
     """Whether nothing but states of recurrent layers passes from step to step."""
+    shapes = net.shapes
     return (
-        all(net.layers[name].shape().time for name in net.inputs)
+        all(shapes[name].time for name in net.inputs)
         and not any(layer.needs_whole_sequence for layer in net.layers.values())
         and not any("/" in ref for node in net.graph for ref in node.inputs)
-        # A layer behind the last step of another one takes a step a sequence.
-        and all(
-            net.shapes[node.inputs[0]].time
-            for node in net.graph
-            if node.name in net.initial
-        )
+        and all(_in_step(net, node, shapes) for node in net.graph)
     )
+
+
+def _in_step(net: Network, node: Node, shapes: dict[str, Shape]) -> bool:
+    over_time = {shapes[ref].time for ref in node.inputs}
+    # What one layer says at the end, others may take at every step.
+    if len(over_time) > 1:
+        return False
+    # A layer behind the last step of another one takes a step a sequence.
+    return node.name not in net.initial or over_time == {True}
 
 
 class _Place(NamedTuple):
@@ -66,7 +75,25 @@ class _Timetable(NamedTuple):
     @property
     def calls(self) -> int:
         """How many there are."""
-        return len(self.fresh)
+        return self.fresh.shape[0]
+
+    @property
+    def slots(self) -> int:
+        """How many there are in a call."""
+        return self.fresh.shape[1]
+
+
+class _Part(NamedTuple):
+    """What some calls do of a sequence."""
+
+    sequence: int
+    slot: int
+    steps: slice
+    """Of the sequence."""
+    place: slice
+    """Where they lie, in steps from the first of the calls."""
+    end: int | None
+    """The call in which it ends, counted from the first of these; None: in none."""
 
 
 def run(
@@ -82,33 +109,76 @@ def run(
     """
     lengths = [len(next(iter(item.values()))) for item in items]
     table = _timetable(np.array(lengths), most, programs.devices)
-    slots = table.fresh.shape[1]
-    whole = {name: _laid_out([x[name] for x in items], table) for name in net.inputs}
     shapes = [net.shapes[ref] for ref in net.outputs]
-    answers = [_room(programs.members, shape, table, net.dtype) for shape in shapes]
+    width = sum(x[:1].size for x in items[0].values())
+    width += programs.members * sum(shape.features for shape in shapes)
+    many = max(1, ROOM // (table.slots * table.piece * width))
+    state = programs.start(table.slots)
+    found: list[list[list[np.ndarray]]] = [[[] for _ in shapes] for _ in items]
+    for begin in range(0, table.calls, many):
+        calls = range(begin, min(begin + many, table.calls))
+        parts = list(_parts(table, lengths, calls))
+        state, answers = _calls(programs, items, shapes, table, state, calls, parts)
+        for part in parts:
+            where = [part.place if shape.time else part.end for shape in shapes]
+            for to, a, at in zip(found[part.sequence], answers, where, strict=True):
+                if at is not None:
+                    some = a[:, part.slot, at]
+                    # A copy, where a view would keep the rows of all slots.
+                    to.append(some if len(calls) == table.calls else some.copy())
+    return [tuple(map(_joined, outputs)) for outputs in found]
 
-    def steps(call: int) -> slice:
-        return slice(call * table.piece, (call + 1) * table.piece)
 
-    def take(call: int, results: Any) -> None:
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _calls(
+    programs: Programs,
+    items: list[Item],
+    shapes: list[Shape],
+    table: _Timetable,
+    state: Any,
+    calls: range,
+    parts: list[_Part],
+) -> tuple[Any, list[np.ndarray]]:
+    """The states after some calls, and the outputs `(members, slots, steps, ...)`."""
+    slots, piece = table.slots, table.piece
+    whole = {
+        name: _laid_out(items, name, parts, (slots, len(calls) * piece))
+        for name in items[0]
+    }
+    answers = [
+        np.empty(
+            (
+                programs.members,
+                slots,
+                len(calls) * (piece if shape.time else 1),
+                *shape.space,
+                shape.channels,
+            ),
+            programs.dtype,
+        )
+        for shape in shapes
+    ]
+
+    def steps(k: int) -> slice:
+        return slice(k * piece, (k + 1) * piece)
+
+    def take(k: int, results: Any) -> None:
         for a, result, shape in zip(answers, results, shapes, strict=True):
-            a[:, :, steps(call) if shape.time else call] = np.asarray(result)
+            a[:, :, steps(k) if shape.time else k] = np.asarray(result)
 
-    state, waiting = programs.start(slots), []
-    for call in range(table.calls):
-        xs = {name: a[:, steps(call)] for name, a in whole.items()}
+    waiting = []
+    for k, call in enumerate(calls):
+        xs = {name: a[:, steps(k)] for name, a in whole.items()}
         state, results = programs.run(state, table.fresh[call], xs, table.left[call])
-        waiting.append((call, results))
+        waiting.append((k, results))
         if len(waiting) > AHEAD:
             take(*waiting.pop(0))
     for one in waiting:
         take(*one)
-    found = []
-    for (slot, first, last), length in zip(table.places, lengths, strict=True):
-        own = slice(first * table.piece, first * table.piece + length)
-        at = [own if shape.time else last for shape in shapes]
-        found.append(tuple(a[:, slot, k] for a, k in zip(answers, at, strict=True)))
-    return found
+    return state, answers
 
 
 def _timetable(lengths: np.ndarray, most: int, devices: int) -> _Timetable:
@@ -163,20 +233,25 @@ def _places(counts: np.ndarray, slots: int) -> list[_Place]:
     return [found[k] for k in range(len(counts))]
 
 
-def _laid_out(arrays: list[np.ndarray], table: _Timetable) -> np.ndarray:
-    """An input of all sequences in their places, `(slots, calls * piece, ...)`."""
-    steps, slots = table.calls * table.piece, table.fresh.shape[1]
-    whole = np.zeros((slots, steps, *arrays[0].shape[1:]), arrays[0].dtype)
-    for x, (slot, first, _) in zip(arrays, table.places, strict=True):
-        begin = first * table.piece
-        whole[slot, begin : begin + len(x)] = x
+def _parts(table: _Timetable, lengths: list[int], calls: range) -> Iterator[_Part]:
+    """What some calls do of each sequence that they have to do with."""
+    for k, (slot, first, last) in enumerate(table.places):
+        if first >= calls.stop or last < calls.start:
+            continue
+        begin = max(0, calls.start - first) * table.piece
+        end = min(lengths[k], (calls.stop - first) * table.piece)
+        away = (first - calls.start) * table.piece
+        place = slice(away + begin, away + end)
+        ends = last - calls.start if last < calls.stop else None
+        yield _Part(k, slot, slice(begin, end), place, ends)
+
+
+def _laid_out(
+    items: list[Item], name: str, parts: list[_Part], lead: tuple[int, int]
+) -> np.ndarray:
+    """An input of sequences in their places, `(slots, steps, ...)`."""
+    one = items[0][name]
+    whole = np.zeros((*lead, *one.shape[1:]), one.dtype)
+    for part in parts:
+        whole[part.slot, part.place] = items[part.sequence][name][part.steps]
     return whole
-
-
-def _room(members: int, shape: Shape, table: _Timetable, dtype: Any) -> np.ndarray:
-    """For an output of all sequences in their places; of each call, without time."""
-    steps, slots = (
-        table.calls * (table.piece if shape.time else 1),
-        table.fresh.shape[1],
-    )
-    return np.empty((members, slots, steps, *shape.space, shape.channels), dtype)

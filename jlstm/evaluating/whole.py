@@ -84,6 +84,9 @@ def _run(
     exact = any(looks_at_all_steps(layer) for layer in net.layers.values())
     rooms = [n if exact or not timed else _rung(n) for n in lengths]
     order = sorted(range(len(items)), key=lambda k: (rooms[k], lengths[k], k))
+    # Sequences that were not filled up have outputs of any length, theirs alone.
+    filled_up = bool(timed) and not exact
+    over_time = [filled_up and net.shapes[ref].time for ref in net.outputs]
     answers: dict[int, tuple[np.ndarray, ...]] = {}
     after: dict[int, Any] = {}
     for room, group in itertools.groupby(order, key=rooms.__getitem__):
@@ -100,17 +103,14 @@ def _run(
             sizes = np.array([lengths[k] for k in filled], np.int32)
             begin = programs.start(size) if states is None else _stacked(states, filled)
             fresh = np.full(size, states is None)
-            end, results = programs.run(
-                begin, fresh, xs, None if exact or not timed else sizes
-            )
-            results = [np.asarray(result) for result in results]
+            end, results = programs.run(begin, fresh, xs, sizes if filled_up else None)
+            # Copies: what JAX holds cannot be written to.
+            results = [np.array(result) for result in results]
             end = jax.tree.map(np.asarray, end)
             for at, k in enumerate(some):
                 answers[k] = tuple(
-                    result[:, at, : lengths[k]]
-                    if net.shapes[ref].time
-                    else result[:, at]
-                    for ref, result in zip(net.outputs, results, strict=True)
+                    result[:, at, : lengths[k]] if cut else result[:, at]
+                    for cut, result in zip(over_time, results, strict=True)
                 )
                 after[k] = jax.tree.map(lambda a, at=at: a[:, at], end)
     every = range(len(items))
