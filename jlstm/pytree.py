@@ -26,7 +26,29 @@ def pytree(cls: type[T]) -> type[T]:
     Equality is identity: comparing arrays has no single truth value.
     """
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
-    return jax.tree_util.register_dataclass(cls)
+    fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
+    settings = [field.name for field in fields if field.metadata.get("static")]
+    arrays = [field.name for field in fields if field.name not in settings]
+    keys = [jax.tree_util.GetAttrKey(name) for name in arrays]
+
+    def flatten(whole: Any) -> tuple[Any, Any]:
+        return (
+            tuple(getattr(whole, name) for name in arrays),
+            tuple(getattr(whole, name) for name in settings),
+        )
+
+    def with_keys(whole: Any) -> tuple[Any, Any]:
+        children, rest = flatten(whole)
+        return tuple(zip(keys, children, strict=True)), rest
+
+    def unflatten(rest: Any, children: Any) -> Any:
+        values = zip((*settings, *arrays), (*rest, *children), strict=True)
+        return cls(**dict(values))
+
+    # Not `register_dataclass`: to jax 0.10 two of those are equal where their settings
+    # are, whatever their classes, and one then gets the program compiled for another.
+    jax.tree_util.register_pytree_with_keys(cls, with_keys, unflatten, flatten)
+    return cls
 
 
 class Shape(NamedTuple):
