@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
@@ -31,15 +33,13 @@ def pytree(cls: type[T]) -> type[T]:
     arrays = [field.name for field in fields if field.name not in settings]
     keys = [jax.tree_util.GetAttrKey(name) for name in arrays]
 
+    children_of, rest_of = _getter(arrays), _getter(settings)
+
     def flatten(whole: Any) -> tuple[Any, Any]:
-        return (
-            tuple(getattr(whole, name) for name in arrays),
-            tuple(getattr(whole, name) for name in settings),
-        )
+        return children_of(whole), rest_of(whole)
 
     def with_keys(whole: Any) -> tuple[Any, Any]:
-        children, rest = flatten(whole)
-        return tuple(zip(keys, children, strict=True)), rest
+        return tuple(zip(keys, children_of(whole), strict=True)), rest_of(whole)
 
     def unflatten(rest: Any, children: Any) -> Any:
         values = zip((*settings, *arrays), (*rest, *children), strict=True)
@@ -49,6 +49,16 @@ def pytree(cls: type[T]) -> type[T]:
     # are, whatever their classes, and one then gets the program compiled for another.
     jax.tree_util.register_pytree_with_keys(cls, with_keys, unflatten, flatten)
     return cls
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Fields of an object as a tuple, quickly: every call of a program asks."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    if names:
+        one = operator.attrgetter(names[0])
+        return lambda whole: (one(whole),)
+    return lambda whole: ()
 
 
 class Shape(NamedTuple):
