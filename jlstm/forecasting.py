@@ -8,14 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .closedloop.feedback import feedback_of, scaling
 from .closedloop.forecast import Forecast as Forecast
 from .closedloop.loop import by_name, closed, opened
 from .closedloop.past import exogenous_of, past_of, whole
 from .errors import InputError
-from .evaluating.members import QUANTILES, as_members, bare
+from .evaluating.members import QUANTILES, as_members, bare, levels
 from .network import Network, State, init_state, step
 from .pytree import Array
 
@@ -81,7 +80,7 @@ def forecast(
     nets = as_members(net)
     first, single = nets[0], isinstance(net, Network)
     _require_steps(first)
-    steps, levels = whole("steps", steps), _levels(quantiles)
+    steps, asked = whole("steps", steps), levels(quantiles)
     past = past_of(first, history, starts, steps)
     wires = feedback_of(first, feedback, exogenous is not None)
     u = exogenous_of(wires, exogenous, past, steps)
@@ -107,7 +106,7 @@ def forecast(
         last,
         state,
         origins=past.origins,
-        levels=levels,
+        levels=asked,
         fed=wires.words(scale is not None or offset is not None),
         fed_inputs=wires.inputs or wires.others,
         names=wires.output_names,
@@ -137,13 +136,6 @@ def _require_steps(net: Network) -> None:
                 place=f"input '{name}'",
                 found="a network that takes one vector and no sequence",
             )
-
-
-def _levels(quantiles: Sequence[float]) -> tuple[float, ...]:
-    levels = tuple(float(q) for q in np.atleast_1d(quantiles))
-    if not all(0 <= q <= 1 for q in levels):
-        raise InputError("not quantiles", found=levels, expected="numbers from 0 to 1")
-    return levels
 
 
 def _states(nets: list[Network], state: Any, single: bool, x: Array) -> list[State]:

@@ -396,6 +396,9 @@ def test_spread_of_one_and_of_large_numbers():
     assert spread(far).std == pytest.approx(np.std(np.arange(5.0), ddof=1), rel=1e-6)
     with pytest.raises(InputError, match="quantile"):
         evaluate([Case("lstm").net], [np.zeros((3, C))], quantiles=(0.5, 5))
+    with pytest.raises(InputError, match="quantile"):
+        evaluate([Case("lstm").net], [np.zeros((3, C))], quantiles=("half",))
+    assert spread(far, 0.5).quantiles.shape == (1,)
 
 
 def test_the_order_of_layers_is_no_part_of_an_architecture():

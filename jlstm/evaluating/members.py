@@ -34,15 +34,10 @@ def spread(members: np.ndarray, quantiles: Sequence[float] = QUANTILES) -> Sprea
     """Mean, standard deviation and quantiles over the first axis, in double precision.
 
     Raises:
-        InputError: a quantile that is none.
+        InputError: as `levels`.
     """
-    wrong = [q for q in quantiles if not 0 <= q <= 1]
-    if wrong:
-        raise InputError(
-            "not a quantile", found=wrong[0], expected="a number from 0 to 1"
-        )
     whole = np.asarray(members, np.float64)
-    between = np.quantile(whole, list(quantiles), axis=0)
+    between = np.quantile(whole, levels(quantiles), axis=0)
     deviation = (
         whole.std(axis=0, ddof=1) if len(whole) > 1 else np.zeros(whole.shape[1:])
     )
@@ -51,6 +46,23 @@ def spread(members: np.ndarray, quantiles: Sequence[float] = QUANTILES) -> Sprea
         whole.mean(axis=0).astype(kind), deviation.astype(kind), between.astype(kind),
         members,
     )  # fmt: skip
+
+
+def levels(quantiles: Any) -> tuple[float, ...]:
+    """Quantiles that are asked for, as numbers.
+
+    Raises:
+        InputError: one that is none.
+    """
+    try:
+        found = tuple(float(q) for q in np.atleast_1d(quantiles))
+    except (TypeError, ValueError):
+        found = (np.nan,)
+    if not all(0 <= q <= 1 for q in found):
+        raise InputError(
+            "not quantiles", found=quantiles, expected="numbers from 0 to 1"
+        )
+    return found
 
 
 def as_members(nets: Network | Sequence[Network]) -> list[Network]:
