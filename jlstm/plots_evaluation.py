@@ -104,18 +104,20 @@ def _bars(axes: Any, key: str, sketch: Sketch) -> None:
 
 def _scale(axes: Any, key: str) -> None:
     """Scores where the axis has distances from the best one; the best to the right."""
-    if key not in PERFECT:
-        return
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.invert_xaxis()
+    def score(far: float, _: Any) -> str:
+        if key not in PERFECT:
+            return f"{far:g}"
+        return f"{PERFECT[key] - far:.{12 if far < 1e3 else 3}g}"
+
+    if key in PERFECT:
+        axes.invert_xaxis()
     low, high = axes.get_xlim()
-    near = abs(np.log10(low / high)) < 1.3
+    near = abs(np.log10(low / high)) < 2
     subs = (1, 2, 5) if near else (1,)
     axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda far, _: f"{PERFECT[key] - far:.{12 if far < 1e3 else 3}g}")
-    )
+    axes.xaxis.set_major_formatter(FuncFormatter(score))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
