@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from ..closedloop.forecast import Forecast
     from ..network import Network
 
-NETWORKS = (
-    ".mat", ".keras", ".h5", ".hdf5", ".pt", ".pth", ".pt2", ".onnx", ".json",
-    ".safetensors",
-)  # fmt: skip
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".nc")
 
 
@@ -97,12 +93,13 @@ def forecast(
     from .. import arguments as given
     from ..forecasting import forecast as run
     from ..formats.native import write_whole
+    from ..shards.networks import files, is_ensemble
 
     if plot is not None:
         from ..plots import writable
 
         writable(plot)
-    nets = _networks(net, variable, layers)
+    nets = [load(file, variable, layers) for file in files(net)]
     first = nets[0]
     chosen = [name.strip() for name in inputs.split(",") if name.strip()]
     names, x = _history(first, history, chosen, net, layout)
@@ -119,7 +116,7 @@ def forecast(
     with given.in_precision(first, precision) as one:
         nets = [member.astype(one.dtype) for member in nets]
         begin = [member.saved or member.initial for member in nets]
-        alone = len(nets) == 1 and not net.is_dir()
+        alone = not is_ensemble(net)
         found = run(
             nets[0] if alone else nets, x, steps, feedback=wires, exogenous=future,
             starts=starts, engine=engine, **by,
@@ -138,20 +135,6 @@ def forecast(
             if starts is not None:
                 print(_errors(found, x, names))
     return 0
-
-
-def _networks(path: Path, variable: str | None, layers: Path | None) -> list[Network]:
-    """One network, or all in a folder that is no fine-tuning run."""
-    if not path.is_dir() or (path / "run.json").is_file():
-        return [load(path, variable, layers)]
-    files = sorted(
-        one
-        for one in path.iterdir()
-        if one.suffix.lower() in NETWORKS or (one / "run.json").is_file()
-    )
-    if not files:
-        raise InputError("no networks in it", file=path, expected=", ".join(NETWORKS))
-    return [load(one, variable, layers) for one in files]
 
 
 def _history(

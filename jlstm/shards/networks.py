@@ -14,14 +14,7 @@ RESULT = "net.safetensors"
 
 
 def listed(path: Path, variable: str | None, layers: Path | None) -> list[Net]:
-    """The files of the networks, in the order of their names.
-
-    A folder holds files of networks, or folders of fine-tuning runs; one that is such a
-    run itself is one network.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The networks of a path, as `files` finds them, and what they are known by."""
     about = None if layers is None else sha256(layers)
 
     def net(file: Path) -> Net:
@@ -33,14 +26,26 @@ def listed(path: Path, variable: str | None, layers: Path | None) -> list[Net]:
             layers_sha256=about,
         )
 
+    return [net(file) for file in files(path)]
+
+
+def files(path: Path) -> list[Path]:
+    """The files of the networks, in the order of their names.
+
+    A folder holds files of networks, or folders of fine-tuning runs; one that is such a
+    run itself is one network.
+
+    Raises:
+        InputError: there is none.
+    """
     if not is_ensemble(path):
-        return [net(path / RESULT if path.is_dir() else path)]
+        return [path / RESULT if path.is_dir() else path]
     found = sorted(filter(None, map(_member, path.iterdir())))
     if not found:
         raise InputError(
             "no networks in it", file=path, expected=", ".join([*TARGETS, *OTHERS])
         )
-    return [net(file) for file in found]
+    return found
 
 
 def is_ensemble(path: Path) -> bool:
