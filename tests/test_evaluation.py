@@ -108,6 +108,9 @@ def test_every_answer_is_that_of_the_sequence_alone(kind):
     wanted = [case.answer(x)[0] for x in xs]
     assert apart(evaluate(case.net, xs), wanted) < 1e-6
     assert apart(evaluate(case.net, xs, engine="xla", batch_size=16), wanted) < 1e-6
+    # Several sequences share a slot, one after the other.
+    few = evaluate(case.net, xs, batch_size=2, mesh=one_device())
+    assert apart(few, wanted) < 1e-6
 
 
 def test_ragged_sequences_of_torch():
